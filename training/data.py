@@ -1,0 +1,233 @@
+"""Data sets, resident on the device as bytes, and their fixed splits.
+
+Search sees a part of the training split and is scored on the rest of it. The test images are
+another matter: only `evaluation_data` ever reads them.
+
+Shapes: N images of a part, C channels, H rows, W columns.
+"""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from training.benchmarks import Benchmark
+
+Kind = Literal["search", "evaluation"]
+Bytes = npt.NDArray[np.uint8]
+Indices = npt.NDArray[np.int64]
+
+# Part of the name of every split. Another salt gives other splits, and results never compare.
+SALT = "losscout-1"
+DIGITS_TEST_IMAGES = 597  # of 1,797: a third
+
+
+class DataError(ValueError):
+    """A data set that is missing or damaged."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Part:
+    """Images and labels on one device.
+
+    Attributes:
+        images: Bytes with `padding` zeros on every side, shape [N, H, W, C].
+        labels: Class ids, int64, shape [N].
+        padding: Pixels.
+    """
+
+    images: Tensor
+    labels: Tensor
+    padding: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Data:
+    """What a run trains on and what it is scored on.
+
+    Attributes:
+        kind: "search" for parts of the training split, "evaluation" for training and test split.
+        training: Padded for random crops.
+        scoring: Not padded.
+        digest: SHA-256 of the bytes of both parts.
+    """
+
+    kind: Kind
+    training: Part
+    scoring: Part
+    digest: str
+
+
+def search_data(
+    benchmark: Benchmark, *, folder: Path | None = None, device: torch.device | str = "cpu"
+) -> Data:
+    """The training split, parted for search: nothing in the result leads to a test image.
+
+    Args:
+        benchmark: Whose data set is wanted.
+        folder: Where the packed data sets lie; see `data_folder`.
+        device: Where the bytes will lie. They are read once in a process.
+
+    Raises:
+        DataError: The data set is missing or damaged.
+    """
+    return _load("search", _look(benchmark), data_folder(folder), torch.device(device))
+
+
+def evaluation_data(
+    benchmark: Benchmark, *, folder: Path | None = None, device: torch.device | str = "cpu"
+) -> Data:
+    """The whole training split, scored on the sealed test split; see `search_data`."""
+    return _load("evaluation", _look(benchmark), data_folder(folder), torch.device(device))
+
+
+def data_folder(folder: Path | None = None) -> Path:
+    """The folder itself when given, else what LOSSCOUT_DATA names, else ~/.cache/losscout."""
+    return Path(folder or os.environ.get("LOSSCOUT_DATA") or "~/.cache/losscout").expanduser()
+
+
+def stratified(labels_N: Bytes, held_out: int, *, name: str) -> tuple[Indices, Indices]:
+    """Part images so that each class gives its share, to within one image.
+
+    The order is that of SHA-256 digests of name and index, which no library's update changes.
+
+    Args:
+        labels_N: Class ids.
+        held_out: How many images the second part gets.
+        name: Names the split; another name gives another one.
+
+    Returns:
+        Indices of the images kept and of those held out, each ascending.
+    """
+    keys = [hashlib.sha256(f"{SALT}/{name}/{i}".encode()).digest() for i in range(len(labels_N))]
+    turns: list[tuple[float, int, int]] = []
+    for label in np.unique(labels_N).tolist():
+        members = sorted(np.flatnonzero(labels_N == label).tolist(), key=keys.__getitem__)
+        turns += [((k + 0.5) / len(members), label, i) for k, i in enumerate(members)]
+    order = np.array([index for _, _, index in sorted(turns)], dtype=np.int64)
+    return np.sort(order[held_out:]), np.sort(order[:held_out])
+
+
+class _Look(NamedTuple):
+    """What a benchmark wants its images to look like: benchmarks that agree share the bytes."""
+
+    data: str
+    num_classes: int
+    channels: int
+    resize: int | None
+    padding: int
+
+
+def _look(benchmark: Benchmark) -> _Look:
+    return _Look(
+        data=benchmark.data,
+        num_classes=benchmark.num_classes,
+        channels=len(benchmark.mean),
+        resize=benchmark.resize,
+        padding=benchmark.crop_padding,
+    )
+
+
+@lru_cache(maxsize=8)
+def _load(kind: Kind, look: _Look, folder: Path, device: torch.device) -> Data:
+    images, labels = _split("train", look, folder)
+    if kind == "evaluation":
+        scoring_images, scoring_labels = _split("test", look, folder)
+    else:
+        share = 3 if look.data == "digits" else 10
+        kept, held_out = stratified(labels, len(labels) // share, name=f"{look.data}/validation")
+        scoring_images, scoring_labels = images[held_out], labels[held_out]
+        images, labels = images[kept], labels[kept]
+
+    digest = hashlib.sha256()
+    for array in (images, labels, scoring_images, scoring_labels):
+        digest.update(array.tobytes())
+    return Data(
+        kind=kind,
+        training=_part(images, labels, padding=look.padding, device=device),
+        scoring=_part(scoring_images, scoring_labels, padding=0, device=device),
+        digest=digest.hexdigest(),
+    )
+
+
+def _part(images: Bytes, labels: Bytes, *, padding: int, device: torch.device) -> Part:
+    sides = (padding, padding)
+    return Part(
+        images=F.pad(torch.from_numpy(images), (0, 0, *sides, *sides)).to(device),
+        labels=torch.from_numpy(labels.astype(np.int64)).to(device),
+        padding=padding,
+    )
+
+
+def _split(split: Literal["train", "test"], look: _Look, folder: Path) -> tuple[Bytes, Bytes]:
+    if look.data == "digits":
+        images, labels = _digits(split)
+    else:
+        images, labels = _packed(split, look, folder / f"{look.data}.safetensors")
+    if look.resize:
+        images = _resized(images, look.resize)
+    return np.repeat(images, look.channels // images.shape[3], axis=3), labels
+
+
+def _digits(split: Literal["train", "test"]) -> tuple[Bytes, Bytes]:
+    """One split of scikit-learn's digits, which come as one set with grey levels 0 to 16."""
+    from sklearn.datasets import load_digits  # takes seconds to import
+
+    digits = load_digits()
+    images = np.rint(digits.images * 255 / 16).astype(np.uint8)[..., None]
+    labels = digits.target.astype(np.uint8)
+    train, test = stratified(labels, DIGITS_TEST_IMAGES, name="digits/test")
+    chosen = train if split == "train" else test
+    return images[chosen], labels[chosen]
+
+
+def _packed(split: Literal["train", "test"], look: _Look, file: Path) -> tuple[Bytes, Bytes]:
+    """One split of a packed data set; the other split is not read."""
+    if not file.is_file():
+        raise DataError(
+            f"data set {look.data!r} not found: expected {file.name} in {file.parent}; "
+            "name another folder with --data or LOSSCOUT_DATA"
+        )
+    try:
+        with safe_open(file, framework="numpy") as tensors:
+            images: Bytes = tensors.get_tensor(f"{split}_images")
+            labels: Bytes = tensors.get_tensor(f"{split}_labels")
+    except (SafetensorError, OSError) as error:
+        raise DataError(f"data set file {file} is damaged: {error}") from error
+    sound = (
+        images.dtype == labels.dtype == np.uint8
+        and images.ndim == 4
+        and images.shape[3] in (1, look.channels)
+        and labels.shape == images.shape[:1]
+        and np.array_equal(np.unique(labels), np.arange(look.num_classes))
+    )
+    if not sound:
+        raise DataError(
+            f"data set file {file} is damaged: {split}_images must be uint8 [N, H, W, C] and "
+            f"{split}_labels uint8 [N] with all of {look.num_classes} classes"
+        )
+    return images, labels
+
+
+def _resized(images: Bytes, side: int) -> Bytes:
+    """Bilinear, as torchvision's Resize does on PIL images: bytes in, bytes out."""
+    channels = images.shape[3]
+    resized = [
+        np.asarray(
+            Image.fromarray(image[..., 0] if channels == 1 else image).resize(
+                (side, side), Image.Resampling.BILINEAR
+            )
+        )
+        for image in images
+    ]
+    return np.stack(resized).reshape(-1, side, side, channels)

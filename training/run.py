@@ -1,0 +1,234 @@
+"""A run: one training of one benchmark with one loss and one seed, epoch by epoch."""
+
+import hashlib
+import math
+import time
+from collections.abc import Generator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from training import checkpoint as checkpoints
+from training.benchmarks import Benchmark
+from training.data import Data, search_data
+from training.models import build
+from training.models.vgg import Dropout
+from training.step import Engine, Loss, draw
+
+
+class TrainingError(ValueError):
+    """An argument of a run that breaks a rule."""
+
+
+class Diverged(ArithmeticError):  # noqa: N818 (says what happened, as StopIteration does)
+    """A run whose training loss, or score, is no longer a finite number.
+
+    Attributes:
+        epoch: The epoch at whose end it was found.
+    """
+
+    def __init__(self, epoch: int, what: str) -> None:
+        super().__init__(epoch, what)
+        self.epoch = epoch
+        self.what = what
+
+    def __str__(self) -> str:
+        return f"{self.what} is not finite in epoch {self.epoch}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EpochReport:
+    """What one epoch came to.
+
+    Attributes:
+        epoch: Counted from 0.
+        train_loss: Mean of the run's own loss over the epoch's training images.
+        accuracy: On the scoring part after the epoch, in %.
+        cross_entropy: Plain, on the scoring part, mean in nats.
+        seconds: Duration of training and scoring.
+    """
+
+    epoch: int
+    train_loss: float
+    accuracy: float
+    cross_entropy: float
+    seconds: float
+
+
+def train(  # noqa: PLR0913 (every argument is given by name)
+    benchmark: Benchmark,
+    loss: Loss,
+    *,
+    seed: int,
+    epochs: int,
+    data: Data | None = None,
+    device: torch.device | str = "cpu",
+    checkpoint: Path | None = None,
+    checkpoint_seconds: float = 10.0,
+) -> Generator[EpochReport, None, None]:
+    """Train and yield a report after each epoch; whoever drives the generator may close it.
+
+    Every random choice is made from the seed: neither does a run depend on what ran before it
+    in the process, nor does it touch torch's global generator.
+
+    Args:
+        benchmark: What to train, and how.
+        loss: Any object that fulfils the protocol.
+        seed: At least 0.
+        epochs: Length of this run; the benchmark's learning rate schedule is compressed into it.
+        data: What to train on and to be scored on, on the device; None for `search_data`.
+        device: "cpu", "cuda" or "cuda:1".
+        checkpoint: A file that the run keeps itself in. It is written every `checkpoint_seconds`,
+            on closing, and after the last epoch. If it holds this very run, its reports are
+            yielded again and the run goes on from there; anything else in it is ignored and
+            overwritten.
+        checkpoint_seconds: Least time between two checkpoints, in seconds.
+
+    Raises:
+        TrainingError: An argument breaks a rule.
+        DataError: The data set is missing or damaged.
+        Diverged: The loss of an epoch is not finite. Raised while the generator runs.
+    """
+    for name, value, least in (
+        ("seed", seed, 0),
+        ("epochs", epochs, 1),
+        ("checkpoint_seconds", checkpoint_seconds, 0),
+    ):
+        if not value >= least:
+            raise TrainingError(f"{name} must be at least {least} but got {value}")
+    device = _usable(device)
+    data = data or search_data(benchmark, device=device)
+    if data.training.labels.device.type != device.type:
+        raise TrainingError(
+            f"data must be on the run's device {device} but is on {data.training.labels.device}"
+        )
+    run = _Run(benchmark, loss, seed=seed, epochs=epochs, data=data, device=device)
+    return _drive(run, checkpoint, checkpoint_seconds)
+
+
+def _drive(
+    run: "_Run", checkpoint: Path | None, checkpoint_seconds: float
+) -> Generator[EpochReport, None, None]:
+    if checkpoint:
+        run.resume(checkpoint)
+    yield from run.reports
+    saved, saved_at = len(run.reports), time.monotonic()
+    while len(run.reports) < run.epochs:
+        report = run.train_epoch()
+        is_last = len(run.reports) == run.epochs
+        if checkpoint and (is_last or time.monotonic() - saved_at >= checkpoint_seconds):
+            run.save(checkpoint)
+            saved, saved_at = len(run.reports), time.monotonic()
+        try:
+            yield report
+        except GeneratorExit:
+            if checkpoint and saved < len(run.reports):
+                run.save(checkpoint)
+            raise
+
+
+class _Run:
+    """A run's state between two epochs: the engine and the reports so far."""
+
+    def __init__(
+        self,
+        benchmark: Benchmark,
+        loss: Loss,
+        *,
+        seed: int,
+        epochs: int,
+        data: Data,
+        device: torch.device,
+    ) -> None:
+        self.benchmark = benchmark
+        self.loss = loss
+        self.seed = seed
+        self.epochs = epochs
+        self.data = data
+        self.reports: list[EpochReport] = []
+        self.identity = self._identity()
+        model = build(benchmark, torch.Generator().manual_seed(_derive(seed, "weights")))
+        self.engine = Engine(benchmark, model, loss, device)
+        self.dropout = torch.Generator(device)
+        for module in model.modules():
+            if isinstance(module, Dropout):
+                module.generator = self.dropout
+
+    def train_epoch(self) -> EpochReport:
+        start = time.perf_counter()
+        epoch, engine, data = len(self.reports), self.engine, self.data
+        # Each epoch has generators of its own, so that a checkpoint needs none.
+        order = torch.Generator().manual_seed(_derive(self.seed, f"order {epoch}"))
+        self.dropout.manual_seed(_derive(self.seed, f"dropout {epoch}"))
+        batches = draw(
+            data.training,
+            flip=self.benchmark.flip,
+            batch_size=self.benchmark.batch_size,
+            generator=order,
+        )
+        cosine = (1 + math.cos(math.pi * epoch / self.epochs)) / 2
+        engine.start_epoch(
+            learning_rate=self.benchmark.learning_rate * cosine,
+            values=self.loss.values(epoch, self.epochs, self.benchmark.num_classes),
+        )
+        for draws in batches:
+            engine.step(data.training, draws)
+        sums = torch.stack((engine.loss_sum, *engine.score(data.scoring)))
+        loss_sum, cross_entropy, correct = sums.tolist()
+        for what, value in (("training loss", loss_sum), ("cross-entropy", cross_entropy)):
+            if not math.isfinite(value):
+                raise Diverged(epoch, what)
+        report = EpochReport(
+            epoch=epoch,
+            train_loss=loss_sum / len(data.training.labels),
+            accuracy=100 * correct / len(data.scoring.labels),
+            cross_entropy=cross_entropy / len(data.scoring.labels),
+            seconds=time.perf_counter() - start,
+        )
+        self.reports.append(report)
+        return report
+
+    def _identity(self) -> str:
+        """A digest of everything that decides the run's results, but the machine and threads."""
+        structure = self.loss.structure
+        values = [
+            self.loss.values(epoch, self.epochs, self.benchmark.num_classes)
+            for epoch in range(self.epochs)
+        ]
+        decisive = (
+            self.benchmark.digest,
+            self.data.kind,
+            self.data.digest,
+            self.seed,
+            self.epochs,
+            repr(self.loss) if structure is None else repr(structure),
+            values,
+        )
+        return hashlib.sha256(repr(decisive).encode()).hexdigest()
+
+    def save(self, path: Path) -> None:
+        facts = {"identity": self.identity, "reports": [asdict(report) for report in self.reports]}
+        checkpoints.write(path, self.engine.state(), facts)
+
+    def resume(self, path: Path) -> None:
+        stored = checkpoints.read(path)
+        if stored is None or stored[1].get("identity") != self.identity:
+            return
+        tensors, facts = stored
+        with torch.no_grad():
+            for name, tensor in self.engine.state().items():
+                tensor.copy_(tensors[name])
+        self.reports = [EpochReport(**report) for report in facts["reports"]]
+
+
+def _usable(device: torch.device | str) -> torch.device:
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
+        raise TrainingError(f"device must be one that torch finds but got {device}") from error
+
+
+def _derive(seed: int, purpose: str) -> int:
+    """A seed for one purpose, unrelated to those for others."""
+    return int.from_bytes(hashlib.sha256(f"{purpose}/{seed}".encode()).digest()[:8], "big") >> 1

@@ -1,0 +1,155 @@
+"""One optimisation step of one network, and its score.
+
+Shapes: B images of a batch, N of a part, C channels, H rows, W columns, K classes, P parameters
+of the loss.
+"""
+
+from collections.abc import Hashable
+from typing import NamedTuple, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from training.benchmarks import Benchmark
+from training.data import Part
+
+SCORING_BATCH = 500
+
+
+class Loss(Protocol):
+    """What a loss must offer to be trained with."""
+
+    @property
+    def structure(self) -> Hashable | None:
+        """A key: losses of equal structure compute the same given the same values.
+
+        Its repr must be the same in every process. None if the loss keeps state of its own (the
+        epoch, say) or branches on it: such a loss is never captured in a graph, and is told from
+        others by its own repr.
+        """
+
+    def values(self, epoch: int, total_epochs: int, num_classes: int) -> tuple[float, ...]:
+        """The P parameters during an epoch, asked for when it begins; P never changes."""
+
+    def __call__(self, logits_BK: Tensor, labels_B: Tensor, values_P: Tensor) -> Tensor:
+        """The loss of each example, shape [B], or a scalar: the engine takes the mean."""
+
+
+class Draws(NamedTuple):
+    """The random choices for one batch, made on the CPU: int64, shape [B] each.
+
+    Attributes:
+        image: Which one.
+        top: First row of the crop, in pixels of the padded image.
+        left: First column.
+        flip: Whether the crop is mirrored left to right.
+    """
+
+    image: Tensor
+    top: Tensor
+    left: Tensor
+    flip: Tensor
+
+
+def draw(part: Part, *, flip: bool, batch_size: int, generator: torch.Generator) -> list[Draws]:
+    """An epoch's draws, batch by batch: each image once, the last short batch kept."""
+    n = len(part.labels)
+    draws_4N = torch.stack(
+        (
+            torch.randperm(n, generator=generator),
+            *torch.randint(2 * part.padding + 1, (2, n), generator=generator),
+            torch.randint(2 if flip else 1, (n,), generator=generator),
+        )
+    )
+    batches = torch.split(draws_4N.to(part.labels.device), batch_size, dim=1)
+    return [Draws(*batch_4B) for batch_4B in batches]
+
+
+def augment(part: Part, draws: Draws) -> Tensor:
+    """Crop and mirror a batch in one gather.
+
+    Returns:
+        Bytes, shape [B, H, W, C], H and W without the padding.
+    """
+    _, height, width, channels = part.images.shape
+    rows_H = torch.arange(height - 2 * part.padding, device=draws.top.device)
+    columns_W = torch.arange(width - 2 * part.padding, device=draws.top.device)
+    columns_BW = torch.where(draws.flip[:, None] > 0, columns_W.flip(0), columns_W)
+    y_BH = draws.top[:, None] + rows_H
+    x_BW = draws.left[:, None] + columns_BW
+    pixel_BHW = (draws.image[:, None] * height + y_BH)[:, :, None] * width + x_BW[:, None, :]
+    pixels = part.images.flatten(0, 2).index_select(0, pixel_BHW.flatten())
+    return pixels.view(*pixel_BHW.shape, channels)
+
+
+class Engine:
+    """A network in training: weights, momentum, and the step that moves them.
+
+    Everything that changes during a run is a tensor that changes in place.
+    """
+
+    def __init__(
+        self, benchmark: Benchmark, model: nn.Module, loss: Loss, device: torch.device
+    ) -> None:
+        self.model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.loss = loss
+        self.values_P = torch.empty(0, device=device)
+        self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
+        self.mean_C = torch.tensor(benchmark.mean, device=device)
+        self.std_C = torch.tensor(benchmark.std, device=device)
+        self.optimizer = torch.optim.SGD(
+            self.model.parameters(),
+            lr=benchmark.learning_rate,
+            momentum=benchmark.momentum,
+            weight_decay=benchmark.weight_decay,
+            fused=True,
+        )
+        for parameter in self.model.parameters():  # the same as torch's first step, but resumable
+            self.optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+
+    def start_epoch(self, *, learning_rate: float, values: tuple[float, ...]) -> None:
+        """Refresh what is fixed during an epoch, and forget the last epoch's losses."""
+        self.model.train()
+        self.loss_sum.zero_()
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        if len(values) != len(self.values_P):
+            self.values_P = self.values_P.new_empty(len(values))
+        self.values_P.copy_(torch.tensor(values))
+
+    def step(self, part: Part, draws: Draws) -> None:
+        """Train on one batch, and add its losses to `loss_sum`."""
+        logits_BK = self.model(self.normalise(augment(part, draws)))
+        loss = self.loss(logits_BK, part.labels[draws.image], self.values_P).mean()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        self.loss_sum += loss.detach() * len(logits_BK)
+
+    @torch.no_grad()
+    def score(self, part: Part) -> tuple[Tensor, Tensor]:
+        """Plain cross-entropy (the sum, in nats) and correct answers, without augmentation."""
+        self.model.eval()
+        cross_entropy = torch.zeros_like(self.loss_sum)
+        correct = torch.zeros_like(self.loss_sum)
+        images = torch.split(part.images, SCORING_BATCH)
+        labels = torch.split(part.labels, SCORING_BATCH)
+        for images_BHWC, labels_B in zip(images, labels, strict=True):
+            logits_BK = self.model(self.normalise(images_BHWC))
+            cross_entropy += F.cross_entropy(logits_BK, labels_B, reduction="sum")
+            correct += (logits_BK.argmax(1) == labels_B).sum()
+        return cross_entropy, correct
+
+    def normalise(self, images_BHWC: Tensor) -> Tensor:
+        """Bytes [B, H, W, C] to floats [B, C, H, W] in channels-last order."""
+        floats_BHWC = images_BHWC.float().div_(255).sub_(self.mean_C).div_(self.std_C)
+        return floats_BHWC.permute(0, 3, 1, 2)
+
+    def state(self) -> dict[str, Tensor]:
+        """Weights, running statistics and momentum by name: the tensors themselves."""
+        momentum = {
+            f"momentum.{name}": self.optimizer.state[parameter]["momentum_buffer"]
+            for name, parameter in self.model.named_parameters()
+        }
+        return {**self.model.state_dict(), **momentum}
