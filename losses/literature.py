@@ -1,0 +1,45 @@
+"""Published losses, as specs with their sources."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+from losses.spec import LossSpec
+
+
+class Published(NamedTuple):
+    """A published loss, with the values that its paper or the benchmark recommends."""
+
+    source: str
+    parameters: dict[str, Any]
+
+
+PUBLISHED = {
+    "cross_entropy": Published("Bridle, 1990. doi:10.1007/978-3-642-76153-9_28", {}),
+    "label_smoothing": Published("Szegedy et al., 2016. arXiv:1512.00567", {"eps": 0.1}),
+    "focal": Published("Lin et al., 2017. arXiv:1708.02002", {"gamma": 2.0}),
+    "poly1": Published("Leng et al., 2022. arXiv:2204.12511", {"a1": 2.0}),
+    "temperature": Published("Agarwala et al., 2020. arXiv:2010.07344", {"tau": 1.05}),
+    "generalised": Published("Zhang & Sabuncu, 2018. arXiv:1805.07836", {"kappa": 0.7}),
+    # 6 CE + 0.1 reverse CE, whose ln 0 := ln 1e-4 makes it -ln(1e-4) * (1 - p_y)
+    "symmetric": Published(
+        "Wang et al., 2019. arXiv:1908.06112", {"scale": 6.0, "a1": -0.1 * math.log(1e-4) / 6}
+    ),
+    "confidence_penalty": Published("Pereyra et al., 2017. arXiv:1701.06548", {"beta": 0.1}),
+    "logit_penalty": Published("Kornblith et al., 2021. arXiv:2010.16402", {"lam": 2e-3}),
+    "maxsup": Published(
+        "Zhou et al., 2025. arXiv:2502.15798",
+        {"mu": {"shape": "linear", "start": 0.1, "end": 0.2}},
+    ),
+}
+
+
+def published() -> dict[str, LossSpec]:
+    """Return the published losses by name; `sources` says where each is from."""
+    return {name: LossSpec("composite", loss.parameters) for name, loss in PUBLISHED.items()}
+
+
+def sources() -> dict[str, str]:
+    """Return where each of `published()` was published, by the same names."""
+    return {name: loss.source for name, loss in PUBLISHED.items()}
