@@ -94,14 +94,12 @@ def moving_values(spec: LossSpec) -> tuple[dict[str, str], Lines]:
     if spec.class_scaled:
         lines.append('s = math.log(config["num_classes"]) / math.log(100)')
     for name, range_ in moving.items():
-        value = spec.parameters[name]
-        path = moved(name.upper(), value) if isinstance(value, Schedule) else name.upper()
-        factor = wording.class_factor(spec, range_, times=" * s", power="**s")
-        lines.append(
-            f"{name} = ({path}){factor}"
-            if factor and path != name.upper()
-            else f"{name} = {path}{factor}"
-        )
+        value, unscaled = spec.parameters[name], name.upper()
+        if isinstance(value, Schedule):
+            lines.append(f"{name} = {moved(unscaled, value)}")
+            unscaled = name
+        if factor := wording.class_factor(spec, range_, times=" * s", power="**s"):
+            lines.append(f"{name} = {unscaled}{factor}")
     return symbols, lines
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import reprlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from losses import notation
-from losses.checks import LossError
+from losses.checks import LossError, shown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,8 +52,9 @@ class Range:
     class_scaling: Literal["*", "**"] | None = None
 
     def __post_init__(self) -> None:
-        middle = self.low if self.neutral is None else self.neutral
-        if not self.low <= middle <= self.high:
+        if not self.low <= self.high:
+            raise LossError(f"{self.name} must have low <= high but got {self.low}, {self.high}")
+        if self.neutral is not None and not self.low <= self.neutral <= self.high:
             raise LossError(
                 f"{self.name} must have low <= neutral <= high "
                 f"but got {self.low}, {self.neutral}, {self.high}"
@@ -87,7 +87,7 @@ class Range:
             "at most": self.at_most,
         }
         rules = [f"{words} {bound:g}" for words, bound in bounds.items() if math.isfinite(bound)]
-        return " and ".join(rules) or "any number"
+        return " and ".join(rules) or "any finite number"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +136,7 @@ class Family:
         ranges = {each.name: each for each in (*self.parameters, *self.unsearched)}
         if name not in ranges:
             raise LossError(
-                f"unknown parameter {reprlib.repr(name)} of family {self.name!r}: "
+                f"unknown parameter {shown(name)} of family {self.name!r}: "
                 f"choose one of {', '.join(ranges)}"
             )
         return ranges[name]

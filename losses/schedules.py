@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import reprlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from losses.checks import LossError, check_keys, finite_number
+from losses.checks import LossError, check_keys, finite_number, shown
 
 
 def linear(progress: float) -> float:
@@ -51,7 +50,7 @@ class Schedule:
     def __post_init__(self) -> None:
         if self.shape not in SHAPES:
             choices = ", ".join(SHAPES)
-            raise LossError(f"unknown shape {reprlib.repr(self.shape)}: choose one of {choices}")
+            raise LossError(f"unknown shape {shown(self.shape)}: choose one of {choices}")
         object.__setattr__(self, "start", finite_number("start", self.start))
         object.__setattr__(self, "end", finite_number("end", self.end))
         if self.shape != "switch":
@@ -86,11 +85,11 @@ class Schedule:
         return form if self.at is None else form | {"at": self.at}
 
     @classmethod
-    def from_dict(cls, form: Mapping[str, object]) -> Schedule:
+    def from_dict(cls, form: object) -> Schedule:
         """Read the JSON form: `{"shape": "linear", "start": 0.0, "end": 2.0}`.
 
         Raises:
             LossError: If a key is missing, unknown, or has a value that is not allowed.
         """
-        check_keys("a schedule", form, required={"shape", "start", "end"}, optional={"at"})
-        return cls(**form)  # type: ignore[arg-type]  # checked when made
+        required = {"shape", "start", "end"}
+        return cls(**check_keys("a schedule", form, required=required, optional={"at"}))

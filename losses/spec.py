@@ -211,7 +211,7 @@ def _value(family: Family, name: str, given: object) -> Value:
     """Return a checked number or schedule for a parameter."""
     range_ = family.parameter(name)
     if isinstance(given, Mapping):
-        given = Schedule.from_dict(given)
+        given = _schedule(name, given)
     if not isinstance(given, Schedule):
         number = finite_number(name, given)
         range_.check(number)
@@ -221,3 +221,10 @@ def _value(family: Family, name: str, given: object) -> Value:
     range_.check(given.start)
     range_.check(given.end)
     return given.start if given.start == given.end else given
+
+
+def _schedule(name: str, form: object) -> Schedule:
+    try:
+        return Schedule.from_dict(form)
+    except LossError as error:
+        raise LossError(f"{name}: {error}") from None

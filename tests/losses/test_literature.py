@@ -1,0 +1,28 @@
+import pytest
+
+from losses import published
+from losses.literature import sources
+
+# What a stored study refers to: a change here orphans stored results.
+IDS = {
+    "cross_entropy": "69c420e9f1b6",
+    "label_smoothing": "90c558dff03a",
+    "focal": "a112d7ab2ebb",
+    "poly1": "07d27a698c29",
+    "temperature": "18bcb384c309",
+    "generalised": "935161e8cc06",
+    "symmetric": "a69af810acbb",
+    "confidence_penalty": "5260f1cdb7b5",
+    "logit_penalty": "b854a5b5e7f6",
+    "maxsup": "e9a9395c5e2c",
+}
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_a_published_loss_keeps_its_id(name):
+    assert published()[name].id == IDS[name]
+
+
+def test_every_published_loss_has_a_source():
+    assert sources().keys() == published().keys()
+    assert all("arXiv:" in source or "doi:" in source for source in sources().values())
