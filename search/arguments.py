@@ -1,0 +1,234 @@
+"""What the command's arguments mean: shared options, and checks that name the fault."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from losses import LossSpec
+    from search.launch import Settings, Watching
+    from studies.database import Database
+    from studies.definition import StudyDefinition
+
+Command = Callable[..., Any]
+
+storage_option = click.option(
+    "--storage",
+    metavar="URL",
+    envvar="LOSSCOUT_STORAGE",
+    help="Database, SQLite or PostgreSQL.  [default: runs/losscout.db]",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+
+
+def training_options(command: Command) -> Command:
+    """Where and how networks are trained."""
+    workers = click.option(
+        "--workers",
+        type=click.IntRange(1, 256),
+        default=1,
+        show_default=True,
+        help="Worker processes; 1 trains in this process.",
+    )
+    data = click.option(
+        "--data",
+        type=click.Path(path_type=Path),
+        envvar="LOSSCOUT_DATA",
+        help="Folder of the packed data sets.  [default: ~/.cache/losscout]",
+    )
+    device = click.option(
+        "--device",
+        type=click.Choice(["auto", "cpu", "cuda"]),
+        default="auto",
+        show_default=True,
+        help="Where networks are trained.",
+    )
+    return workers(data(device(command)))
+
+
+def home() -> Path:
+    """Where state lives: LOSSCOUT_HOME, or runs/ under the working folder."""
+    return Path(os.environ.get("LOSSCOUT_HOME") or "runs")
+
+
+def open_database(storage: str | None, *, create: bool) -> Database:
+    """The database that --storage names, or the one at home."""
+    from studies.database import Database, parse_url
+
+    return Database(parse_url(storage or f"sqlite:///{home() / 'losscout.db'}"), create=create)
+
+
+def settings(
+    storage: str | None,
+    *,
+    workers: int,
+    data: Path | None,
+    device: str,
+    database: Database | None = None,
+) -> Settings:
+    """Where a command that trains is to work."""
+    import optuna
+
+    from search.executors import Place
+    from search.launch import Settings
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return Settings(
+        database=database or open_database(storage, create=True),
+        checkpoints=home() / "checkpoints",
+        place=Place(device=device, folder=data),
+        workers=workers,
+    )
+
+
+def read_study(study: str) -> tuple[StudyDefinition, str]:
+    """A definition and its text."""
+    from studies.definition import read
+
+    return read(study)
+
+
+def started_study(study: str, storage: str | None) -> tuple[StudyDefinition, Database]:
+    """A study that was started before, as it was defined then, and its database."""
+    import optuna
+
+    from studies import records
+    from studies.definition import parse
+    from studies.errors import StudyError
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    name = read_study(study)[0].name
+    database = open_database(storage, create=False)
+    with database.transaction() as session:
+        row = records.find_study(session, name)
+    if row is None:
+        raise StudyError(f"study {name!r} was never started here: losscout search {study}")
+    return parse(row.definition, source=f"{name}.toml"), database
+
+
+def loss(text: str) -> tuple[str, LossSpec]:
+    """A loss's name and spec, from a published name, JSON text or a JSON file."""
+    from losses import LossError, LossSpec, published
+
+    if text in published():
+        return text, published()[text]
+    if text.lstrip().startswith("{"):
+        spec = LossSpec.from_json(text)
+        return spec.label, spec
+    path = Path(text)
+    if path.suffix == ".json":
+        try:
+            spec = LossSpec.from_json(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+            raise LossError(f"{path} cannot be read: {reason}") from None
+        except LossError as error:
+            raise LossError(f"{path}: {error}") from None
+        return path.stem, spec
+    raise LossError(
+        f"unknown loss {text!r}: give a spec as JSON, a .json file, or one of "
+        f"{', '.join(published())}"
+    )
+
+
+def benchmarks(names: Sequence[str]) -> list[str]:
+    """Benchmarks that exist, each once."""
+    from training import benchmark
+
+    return [benchmark(name).name for name in dict.fromkeys(names)]
+
+
+def seeds(text: str) -> list[int]:
+    """Evaluation seeds from text such as "42,123,456"."""
+    from studies.definition import check_evaluation_seeds
+
+    try:
+        return check_evaluation_seeds([int(part) for part in text.split(",")])
+    except ValueError as error:
+        rule = (
+            "must be whole numbers such as 42,123,456" if "invalid literal" in str(error) else ""
+        )
+        raise click.BadParameter(
+            f"--seeds {rule} but got {text!r}" if rule else f"--{error}"
+        ) from None
+
+
+def interruptible(again: str) -> contextlib.AbstractContextManager[None]:
+    """Say after Ctrl-C, or a scheduler's SIGTERM, how to go on; what was done is kept by then."""
+
+    @contextlib.contextmanager
+    def block() -> Iterator[None]:
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            yield
+        except KeyboardInterrupt:
+            click.echo(f"\nstopped; everything is kept, go on with: {again}", err=True)
+            raise
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    return block()
+
+
+def watching(title: str) -> Watching:
+    """A view on stderr that is opened once the plan is known."""
+    from search import terminal
+
+    return lambda plan: terminal.watching(title, plan)
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file that the user named."""
+    from studies.errors import StudyError
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StudyError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def write_report(
+    database: Database, definition: StudyDefinition, path: Path | None = None
+) -> Path:
+    """Write a study's report; returns where it lies."""
+    from studies.report import report
+    from studies.view import StudyView
+
+    path = path or home() / f"{definition.name}.html"
+    write(path, report(StudyView.load(database, definition)))
+    return path
+
+
+def exit_status(error: Exception) -> int:
+    """2 where what the user gave is wrong, 1 where the work failed."""
+    from losses import LossError
+    from studies.errors import StudyError
+    from training import BenchmarkError
+
+    wrong_input = (click.ClickException, LossError, StudyError, BenchmarkError)
+    return 2 if isinstance(error, wrong_input) else 1
+
+
+def one_line(error: Exception) -> str:
+    """An error as one line."""
+    if isinstance(error, click.ClickException):
+        return " ".join(error.format_message().split())
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def log_traceback() -> None:
+    """Keep the traceback of an unexpected error in a file, and say where."""
+    path = home() / "error.log"
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(traceback.format_exc(), encoding="utf-8")
+        click.echo(f"losscout: the details are in {path}", err=True)

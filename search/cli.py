@@ -1,0 +1,221 @@
+"""The losscout command.
+
+torch, optuna and plotly are imported where they are used: help and errors answer at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from search import arguments
+from search.arguments import json_option, storage_option, training_options
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 99}
+
+
+@click.group(context_settings=CONTEXT)
+@click.version_option(package_name="losscout")
+def cli() -> None:
+    """Search for classification losses, look at what was found, and evaluate it.
+
+    STUDY is the path of a TOML file, or the name of one that ships: quickstart.
+    LOSS is the name of a published loss, or a spec as JSON text or file.
+    """
+
+
+@cli.command()
+@click.argument("study")
+@click.option(
+    "--trials",
+    type=click.IntRange(1),
+    help="Trials in total, over restarts and coordinators.  [default: the definition's]",
+)
+@click.option("--amend", is_flag=True, help="Go on although the definition has changed.")
+@storage_option
+@training_options
+def search(study: str, trials: int | None, amend: bool, storage: str | None, **where: Any) -> None:
+    """Run a study, or go on with it."""
+    from search import launch, summary
+    from studies.view import StudyView
+
+    definition, text = arguments.read_study(study)
+    total = trials or definition.search.trials
+    settings = arguments.settings(storage, **where)
+    with arguments.interruptible(f"losscout search {study}"):
+        launch.run_study(
+            settings,
+            definition,
+            text,
+            total=total,
+            amend=amend,
+            watching=arguments.watching(f"study {definition.name}"),
+        )
+        if definition.promotion.automatic:
+            arguments.write_report(settings.database, definition)
+    click.echo(summary.summarise(StudyView.load(settings.database, definition), study))
+
+
+@cli.command()
+@click.argument("study")
+@json_option
+@storage_option
+def status(study: str, as_json: bool, storage: str | None) -> None:
+    """Say how a study stands."""
+    from search import summary
+    from studies.view import StudyView
+
+    definition, database = arguments.started_study(study, storage)
+    found = StudyView.load(database, definition).status
+    click.echo(json.dumps(found) if as_json else summary.status_text(found))
+
+
+@cli.command()
+@click.argument("study")
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True)
+@storage_option
+def dashboard(study: str, port: int, storage: str | None) -> None:
+    """Show a study in the Optuna dashboard, on this machine alone."""
+    from studies import dashboard as pages
+
+    definition, database = arguments.started_study(study, storage)
+    artifacts = arguments.home() / "artifacts"
+    pages.serve(database, definition, port=port, artifacts=artifacts, announce=click.echo)
+
+
+@cli.command()
+@click.argument("study")
+@click.option("--top", type=click.IntRange(1), help="How many of the ladder's best.")
+@click.option(
+    "--trial", "trials", type=click.IntRange(0), multiple=True, help="A trial by number."
+)
+@click.option("--epochs", type=click.IntRange(1), help="[default: the benchmark's]")
+@click.option("--seeds", help="Evaluation seeds.  [default: the definition's]")
+@click.option("--benchmark", "benchmarks", multiple=True, help="[default: the definition's]")
+@storage_option
+@training_options
+def promote(  # noqa: PLR0913 (click hands over every option by name)
+    study: str,
+    top: int | None,
+    trials: tuple[int, ...],
+    epochs: int | None,
+    seeds: str | None,
+    benchmarks: tuple[str, ...],
+    storage: str | None,
+    **where: Any,
+) -> None:
+    """Evaluate a study's best losses on the test split, beside the baselines."""
+    from search import launch, summary
+    from studies.view import StudyView
+
+    definition, database = arguments.started_study(study, storage)
+    wanted = launch.Promotion(
+        top=top,
+        trials=trials,
+        epochs=epochs,
+        seeds=arguments.seeds(seeds) if seeds else None,
+        benchmarks=arguments.benchmarks(benchmarks),
+    )
+    settings = arguments.settings(storage, database=database, **where)
+    with arguments.interruptible(f"losscout promote {study}"):
+        watching = arguments.watching(f"promotion of {definition.name}")
+        launch.promote_study(settings, definition, wanted, watching)
+    click.echo(summary.summarise(StudyView.load(database, definition), study))
+
+
+@cli.command()
+@click.argument("loss")
+@click.option("--benchmark", "benchmarks", multiple=True, help="[default: resnet8-digits]")
+@click.option("--epochs", type=click.IntRange(1), help="[default: the benchmark's]")
+@click.option("--seeds", default="42", show_default=True, help="Such as 42,123,456.")
+@json_option
+@storage_option
+@training_options
+def evaluate(loss: str, as_json: bool, storage: str | None, **options: Any) -> None:
+    """Train a loss on whole training splits and score it on the test split."""
+    from search import launch, summary
+    from search.evaluation import Entry
+
+    name, spec = arguments.loss(loss)
+    entry = Entry(name=name, spec=spec, seeds=arguments.seeds(options.pop("seeds")))
+    names = arguments.benchmarks(options.pop("benchmarks")) or ["resnet8-digits"]
+    epochs = options.pop("epochs")
+    settings = arguments.settings(storage, **options)
+    watching = arguments.watching(f"evaluation of {name}")
+    with arguments.interruptible("the same command"):
+        results = launch.evaluate_loss(settings, entry, names, epochs, watching)
+    if as_json:
+        for result in results:
+            click.echo(json.dumps(result))
+    else:
+        click.echo(summary.evaluation_table(results))
+
+
+@cli.command()
+@click.argument("study")
+@click.option("--trial", type=click.IntRange(0), help="[default: the best]")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="[default: stdout]")
+@storage_option
+def export(study: str, trial: int | None, output: Path | None, storage: str | None) -> None:
+    """Write a found loss as a Python file that needs torch alone."""
+    from losses.export import source
+    from search import summary
+    from studies.view import StudyView
+
+    definition, database = arguments.started_study(study, storage)
+    number, spec = summary.find_trial(StudyView.load(database, definition), trial)
+    text = source(spec, study=definition.name, trial=number)
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        arguments.write(output, text)
+        click.echo(f"trial {number} ({spec.label}) written to {output}")
+
+
+@cli.command()
+@click.argument("study")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="[default: runs/STUDY.html]")
+@storage_option
+def report(study: str, output: Path | None, storage: str | None) -> None:
+    """Write one self-contained HTML page about a study."""
+    definition, database = arguments.started_study(study, storage)
+    click.echo(arguments.write_report(database, definition, output))
+
+
+@cli.command()
+@click.argument("name", required=False)
+def families(name: str | None) -> None:
+    """List the families of losses, or one family's parameters."""
+    from search import listings
+
+    click.echo(listings.family(name) if name else listings.families())
+
+
+@cli.command()
+def benchmarks() -> None:
+    """List the benchmarks and the protocol of each."""
+    from search import listings
+
+    click.echo(listings.benchmarks())
+
+
+def main() -> None:
+    """Run the command: 0 done, 1 the work failed, 2 wrong input in one line, 130 Ctrl-C."""
+    try:
+        status = cli.main(standalone_mode=False)
+    except (click.Abort, KeyboardInterrupt):
+        status = 130
+    except BrokenPipeError:  # the reader of our output has seen enough
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 (until the process ends)
+        status = 0
+    except Exception as error:
+        status = arguments.exit_status(error)
+        click.echo(f"losscout: {arguments.one_line(error)}", err=True)
+        if status == 1:
+            arguments.log_traceback()
+    sys.exit(status if isinstance(status, int) else 0)

@@ -1,0 +1,286 @@
+"""The coordinator: asks Optuna, hands losses to the executor, reads reports, prunes, tells.
+
+It alone writes to the database. A trial that is cut off, by Ctrl-C or by the death of a worker or
+of the coordinator, waits with its number, its parameters and its reports, and goes on from its
+checkpoint when it is asked for again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+
+from losses import LossSpec, published
+from search.executors import Event, Failed, Job, Reported, RunRequest
+from search.objective import Candidate, noise
+from search.opening import release_dead_trials, requeue
+from search.pruning import make_pruner
+from search.runs import TrialUpdate, Workbench, drive, failure, is_worth_another_try
+from search.samplers import make_sampler
+from search.space import point, suggest
+from studies.definition import StudyDefinition
+from studies.gains import Expectation, Pair
+from studies.lease import Leases
+from studies.standings import CROSS_ENTROPY, finished
+
+BASELINES = ("cross_entropy", "label_smoothing", "focal", "poly1")
+"""Published losses that open every study, so that what is found stands beside them."""
+
+Controls = Mapping[str, Mapping[int, list[float]]]
+"""Accuracy curves (%) of plain cross-entropy: by benchmark, by seed."""
+
+
+@dataclass(kw_only=True)
+class _Active:
+    """A trial at work."""
+
+    trial: optuna.Trial
+    candidate: Candidate
+    reports: dict[RunRequest, list[Any]] = field(default_factory=dict)
+    seconds: float = 0.0
+    done: int = 0
+    gain: float | None = None
+
+
+class Coordinator:
+    """Runs the trials of one study.
+
+    Args:
+        bench: where runs happen and are kept.
+        definition: the study's.
+        study: Optuna's study.
+        controls: cross-entropy at search fidelity.
+        leases: this coordinator's lease.
+    """
+
+    def __init__(
+        self,
+        bench: Workbench,
+        definition: StudyDefinition,
+        study: optuna.Study,
+        controls: Controls,
+        leases: Leases,
+    ) -> None:
+        self._bench = bench
+        self._definition = definition
+        self._study = study
+        self._controls = controls
+        self._leases = leases
+        self._active: dict[str, _Active] = {}
+        self._pairs: dict[str, list[Pair]] = {name: [] for name in controls}
+        self._total = 0
+
+    def run(self, total: int) -> None:
+        """Bring the study to a total of so many trials, whoever has run the earlier ones.
+
+        Raises:
+            RunFailedError: a run failed for a reason that is not its loss's.
+            StudyError: a data set is missing or damaged.
+        """
+        self._total = total
+        release_dead_trials(self._study, self._bench.database.storage, self._leases)
+        self._enqueue_baselines()
+        for each in finished(self._study.get_trials(deepcopy=False)):
+            self._learn(self._restored(each.spec))
+        left = max(0, total - self._started())
+        self._bench.watcher.phase("search", left * self._epochs_of_a_trial)
+        try:
+            drive(self._bench.executor, self._next_job, self._handle)
+        finally:
+            if self._active:
+                self._bench.executor.close()  # first: a checkpoint is written as it closes
+            for active in self._active.values():
+                self._requeue(active)
+
+    # A trial begins
+
+    def _started(self) -> int:
+        trials = self._study.get_trials(deepcopy=False)
+        return sum(trial.state != TrialState.WAITING for trial in trials)
+
+    @property
+    def _epochs_of_a_trial(self) -> int:
+        return self._definition.search.seeds * self._definition.search.epochs * len(self._controls)
+
+    def _enqueue_baselines(self) -> None:
+        known = {t.user_attrs.get("baseline") for t in self._study.get_trials(deepcopy=False)}
+        for name in BASELINES:
+            values = point(
+                published()[name], self._definition.space, self._definition.search.epochs
+            )
+            if values is not None and name not in known:
+                self._study.enqueue_trial(values, user_attrs={"baseline": name})
+
+    def _next_job(self) -> Job | None:
+        while self._started() < self._total:
+            trial = self._study.ask()
+            trial.set_user_attr("lease", self._leases.mine)
+            # Made anew for every trial, the sampler draws for trial n what it would have drawn
+            # had the study never been interrupted.
+            self._study.sampler = make_sampler(self._definition, trial.number)
+            spec = suggest(trial, self._definition.space, self._definition.search.epochs)
+            trial.set_user_attr("spec", spec.to_dict())
+            active = _Active(trial=trial, candidate=self._candidate(spec))
+            self._study.pruner = make_pruner(self._definition, partial(noise, active.candidate))
+            if (job := self._begin(active)) is not None:
+                return job
+        return None
+
+    def _candidate(self, spec: LossSpec) -> Candidate:
+        own_seeds = spec == CROSS_ENTROPY  # on its controls' seeds it would be them, bit for bit
+        return Candidate(
+            spec=spec,
+            seeds=self._definition.baseline_seeds() if own_seeds else self._definition.seeds(0),
+            epochs=self._definition.search.epochs,
+            expectations={
+                name: Expectation.estimate(curves, self._pairs[name])
+                for name, curves in self._controls.items()
+            },
+        )
+
+    def _begin(self, active: _Active) -> Job | None:
+        """Take over what is stored of the trial's runs; the job is what is missing."""
+        key = f"trial-{active.trial.number}"
+        self._active[key] = active
+        self._show(active, "running")
+        groups: list[tuple[RunRequest, ...]] = []
+        for group in active.candidate.requests():
+            stored = {request: self._bench.stored(request) for request in group}
+            if not groups and all(stored.values()):
+                self._replay(key, {r: run.curves["accuracy"] for r, run in stored.items() if run})
+                if key not in self._active:  # pruned
+                    return None
+                continue
+            for request, run in stored.items():
+                if run is not None:
+                    curve = run.curves["accuracy"]
+                    active.candidate.curves[request.seed, request.benchmark] = curve
+                    active.done += len(curve)
+            groups.append(tuple(self._bench.prepare(r) for r in group if stored[r] is None))
+        if groups:
+            return Job(key, tuple(group for group in groups if group))
+        self._complete(key)
+        return None
+
+    def _restored(self, spec: LossSpec) -> Candidate:
+        candidate = self._candidate(spec)
+        for request in [request for group in candidate.requests() for request in group]:
+            if (run := self._bench.stored(request)) is not None:
+                candidate.curves[request.seed, request.benchmark] = run.curves["accuracy"]
+        return candidate
+
+    def _learn(self, candidate: Candidate) -> None:
+        for (seed, benchmark), curve in candidate.curves.items():
+            self._pairs[benchmark].append(Pair(candidate.spec.id, seed, curve))
+
+    # A trial goes on
+
+    def _replay(self, key: str, curves: Mapping[RunRequest, list[float]]) -> None:
+        for epoch in range(self._definition.search.epochs):
+            for request, curve in curves.items():
+                if key in self._active:
+                    self._advance(key, request, curve[epoch])
+
+    def _handle(self, event: Event) -> None:
+        if event.job not in self._active:
+            return
+        if isinstance(event, Failed):
+            self._failed(event)
+        elif isinstance(event, Reported):
+            self._reported(event)
+        else:
+            self._complete(event.job)
+
+    def _reported(self, event: Reported) -> None:
+        active = self._active[event.job]
+        reports = active.reports.setdefault(event.request, [])
+        reports.append(event.report)
+        active.seconds += event.report.seconds
+        if len(reports) == event.request.epochs:
+            self._bench.keep(event.request, reports, trial=active.trial.number)
+            del active.reports[event.request]
+        self._advance(event.job, event.request, event.report.accuracy)
+
+    def _advance(self, key: str, request: RunRequest, accuracy: float) -> None:
+        active = self._active[key]
+        active.done += 1
+        self._bench.watcher.worked(1)
+        step = active.candidate.add(request, accuracy)
+        if step is None:
+            return
+        active.gain = active.candidate.value(step)
+        active.trial.report(active.gain, step)
+        self._show(active, "running")
+        is_last = active.done == self._epochs_of_a_trial
+        if not is_last and active.trial.should_prune():
+            self._prune(key, step)
+
+    # A trial ends
+
+    def _prune(self, key: str, step: int) -> None:
+        active = self._active[key]
+        self._bench.executor.stop(key)
+        seed, epoch = divmod(step, self._definition.search.epochs)
+        self._end(key, "pruned", f"behind after epoch {epoch + 1} of seed {seed + 1}")
+        for request, reports in active.reports.items():
+            self._bench.keep(request, reports, outcome="pruned", trial=active.trial.number)
+
+    def _complete(self, key: str) -> None:
+        active = self._active[key]
+        for name, value in active.candidate.attributes().items():
+            active.trial.set_user_attr(name, value)
+        self._learn(active.candidate)
+        self._end(key, "complete", "every run ended", active.gain)
+
+    def _failed(self, event: Failed) -> None:
+        active = self._active[event.job]
+        if event.kind == "diverged":
+            for request, reports in active.reports.items():
+                outcome = "diverged" if request == event.request else "pruned"
+                self._bench.keep(request, reports, outcome=outcome, trial=active.trial.number)
+            self._end(event.job, "diverged", event.reason)
+            return
+        attempts = int(active.trial.user_attrs.get("attempts", 0)) + 1
+        active.trial.set_user_attr("attempts", attempts)
+        if event.kind not in ("out_of_memory", "worker_died"):
+            raise failure(event)
+        if is_worth_another_try(event, attempts):
+            self._bench.watcher.worked(-active.done)
+            self._requeue(self._active.pop(event.job))
+            return
+        self._end(event.job, event.kind, f"{event.reason} ({attempts} attempts)")
+
+    def _end(self, key: str, outcome: str, reason: str, value: float | None = None) -> None:
+        active = self._active.pop(key)
+        trial = active.trial
+        self._bench.watcher.worked(self._epochs_of_a_trial - active.done)
+        # Before it is told: Optuna freezes a finished trial.
+        trial.set_user_attr("outcome", outcome)
+        trial.set_user_attr("reason", reason)
+        trial.set_user_attr("device_seconds", round(active.seconds, 3))
+        states = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
+        states |= {"diverged": TrialState.PRUNED}  # a verdict on the loss, which TPE learns from
+        self._study.tell(trial, value, state=states.get(outcome, TrialState.FAIL))
+        self._show(active, outcome, reason)
+
+    def _requeue(self, active: _Active) -> None:
+        requeue(self._study, self._bench.database.storage, active.trial.number)
+
+    def _show(self, active: _Active, state: str, reason: str = "") -> None:
+        baseline = active.trial.user_attrs.get("baseline")
+        self._bench.watcher.trial(
+            TrialUpdate(
+                number=active.trial.number,
+                name=baseline or active.candidate.spec.label,
+                state=state,
+                done=active.done,
+                epochs=self._epochs_of_a_trial,
+                gain=active.gain,
+                reason=reason,
+            )
+        )

@@ -1,0 +1,117 @@
+"""Evaluations: losses on the sealed test split, each run stored and every opening recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from losses import LossSpec, published
+from search.executors import RunRequest
+from search.runs import Wanted, Workbench, complete
+from studies import records
+from studies.definition import EVALUATION_SEEDS, StudyDefinition
+from studies.standings import CROSS_ENTROPY, Finished
+from studies.tables import Run
+from training import benchmark
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A loss to evaluate: under which name, on which seeds, and from which trial if any."""
+
+    name: str
+    spec: LossSpec
+    seeds: Sequence[int]
+    trial: int | None = None
+
+
+def evaluate(
+    bench: Workbench, entries: Iterable[Entry], benchmarks: Sequence[str], epochs: int | None
+) -> list[tuple[Entry, Run]]:
+    """Evaluate losses on benchmarks, by the benchmarks' own epochs unless told otherwise.
+
+    What was evaluated before is not trained again. A run that diverged has no result.
+    """
+    wanted = {
+        (entry.name, name, seed): (
+            entry,
+            Wanted(
+                RunRequest(
+                    benchmark=name,
+                    loss=entry.spec,
+                    seed=seed,
+                    epochs=epochs or benchmark(name).epochs,
+                    split="evaluation",
+                ),
+                entry.trial,
+            ),
+        )
+        for entry in entries
+        for name in benchmarks
+        for seed in entry.seeds
+    }
+    runs = complete(bench, [each for _, each in wanted.values()], "evaluation")
+    results = [
+        (entry, runs[each.request]) for entry, each in wanted.values() if each.request in runs
+    ]
+    with bench.database.transaction() as session:
+        for entry, run in results:
+            records.add_evaluation(
+                session,
+                name=entry.name,
+                run_id=run.id,
+                study_id=bench.study_id,
+                trial=entry.trial,
+            )
+    return results
+
+
+def promotion_entries(
+    definition: StudyDefinition, picks: Sequence[Finished], seeds: Sequence[int] | None = None
+) -> list[Entry]:
+    """The losses of a promotion: cross-entropy on more seeds, the baselines, and the picks."""
+    seeds = seeds or definition.promotion.seeds
+    return [
+        Entry(
+            name="cross_entropy",
+            spec=CROSS_ENTROPY,
+            seeds=control_seeds(seeds, definition.promotion.controls),
+        ),
+        *(
+            Entry(name=name, spec=published()[name], seeds=seeds)
+            for name in definition.promotion.against
+            if name != "cross_entropy"
+        ),
+        *(
+            Entry(name=f"trial {pick.number}", spec=pick.spec, seeds=seeds, trial=pick.number)
+            for pick in picks
+        ),
+    ]
+
+
+def control_seeds(seeds: Sequence[int], count: int) -> list[int]:
+    """The seeds of an evaluation's controls: its own, and further evaluation seeds up to count."""
+    more = [seed for seed in EVALUATION_SEEDS if seed not in seeds]
+    return [*seeds, *more[: max(0, count - len(seeds))]]
+
+
+def state_claim(
+    bench: Workbench,
+    definition: StudyDefinition,
+    pick: Finished,
+    seeds: Sequence[int],
+    epochs: int | None,
+) -> None:
+    """Fix the one primary claim before the test split is opened; a stated one stays as it is."""
+    names = definition.search.benchmarks
+    with bench.database.transaction() as session:
+        study = records.find_study(session, definition.name)
+        if study is not None and study.primary_claim is None:
+            study.primary_claim = {
+                "trial": pick.number,
+                "loss": pick.spec.id,
+                "against": "cross_entropy",
+                "seeds": list(seeds),
+                "epochs": {name: epochs or benchmark(name).epochs for name in names},
+                "test": "one-sided, 2.5 %, mean over the search's benchmarks",
+            }

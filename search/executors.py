@@ -1,0 +1,214 @@
+"""Where runs happen: in this process or in worker processes, behind one protocol.
+
+An executor trains and nothing else: it knows no database and no study. Another one (a cluster,
+say) is a class with the methods of ``Executor``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from losses import LossSpec
+from training import EpochReport
+
+FailureKind = Literal["diverged", "out_of_memory", "worker_died", "data", "error"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRequest:
+    """One run to train.
+
+    Attributes:
+        split: "search" scores on validation images, "evaluation" opens the test split.
+        checkpoint: where the run keeps its state, and where it goes on from.
+    """
+
+    benchmark: str
+    loss: LossSpec
+    seed: int
+    epochs: int
+    split: Literal["search", "evaluation"] = "search"
+    checkpoint: Path | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """Runs that belong together: the groups one after another, a group's runs epoch by epoch."""
+
+    key: str
+    groups: tuple[tuple[RunRequest, ...], ...]
+
+
+@dataclass(frozen=True)
+class Reported:
+    """A run of a job ended an epoch."""
+
+    job: str
+    request: RunRequest
+    report: EpochReport
+
+
+@dataclass(frozen=True)
+class Ended:
+    """Every run of a job is complete."""
+
+    job: str
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A job ended early, by itself."""
+
+    job: str
+    kind: FailureKind
+    reason: str
+    request: RunRequest | None = None
+
+
+Event = Reported | Ended | Failed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a process trains: the device's name, and the folder of the packed data sets."""
+
+    device: str
+    folder: Path | None
+
+
+class Executor(Protocol):
+    """Trains jobs, as many at once as it has slots."""
+
+    @property
+    def device(self) -> str:
+        """The kind of device that runs happen on: "cpu" or "cuda"."""
+
+    @property
+    def free(self) -> int:
+        """How many more jobs can start now."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether any job is at work."""
+
+    def start(self, job: Job) -> None:
+        """Start a job; there must be a free slot."""
+
+    def stop(self, key: str) -> None:
+        """End a job early; nothing more is reported of it."""
+
+    def wait(self, timeout: float) -> Sequence[Event]:
+        """What happened, in order; waits at most ``timeout`` seconds for the first event."""
+
+    def close(self) -> None:
+        """End everything within a second, with the checkpoints of what was at work."""
+
+
+def resolve_device(device: str) -> str:
+    """The device for "auto" is CUDA where there is any."""
+    if device != "auto":
+        return device
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def perform(job: Job, place: Place) -> Generator[Event]:
+    """Train a job's runs; the last event is the job's end or its failure."""
+    try:
+        for group in job.groups:
+            yield from _lockstep(job, group, place)
+    except Exception as error:
+        yield Failed(job.key, _kind(error), " ".join(str(error).split()) or repr(error))
+    else:
+        yield Ended(job.key)
+
+
+def _lockstep(job: Job, group: tuple[RunRequest, ...], place: Place) -> Generator[Event]:
+    from training import benchmark
+    from training.data import evaluation_data, search_data
+    from training.run import train
+
+    open_split = {"search": search_data, "evaluation": evaluation_data}
+    with ExitStack() as stack:
+        runs = []
+        for request in group:
+            protocol = benchmark(request.benchmark)
+            data = open_split[request.split](protocol, folder=place.folder, device=place.device)
+            run = train(
+                protocol,
+                request.loss,
+                seed=request.seed,
+                epochs=request.epochs,
+                data=data,
+                device=place.device,
+                checkpoint=request.checkpoint,
+            )
+            runs.append((request, stack.enter_context(closing(run))))
+        for _ in range(group[0].epochs):
+            for request, run in runs:
+                yield Reported(job.key, request, next(run))
+
+
+def _kind(error: Exception) -> FailureKind:
+    import torch
+
+    from training import DataError, Diverged
+
+    if isinstance(error, Diverged):
+        return "diverged"
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return "out_of_memory"
+    return "data" if isinstance(error, DataError) else "error"
+
+
+class InProcess:
+    """One job at a time, in this process: an epoch is trained each time somebody waits."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = Place(device=resolve_device(place.device), folder=place.folder)
+        self._job: Job | None = None
+        self._events: Generator[Event] | None = None
+
+    @property
+    def device(self) -> str:
+        """See ``Executor``."""
+        return self._place.device.split(":")[0]
+
+    @property
+    def free(self) -> int:
+        """See ``Executor``."""
+        return int(self._job is None)
+
+    @property
+    def busy(self) -> bool:
+        """See ``Executor``."""
+        return self._job is not None
+
+    def start(self, job: Job) -> None:
+        """See ``Executor``."""
+        self._job, self._events = job, perform(job, self._place)
+
+    def stop(self, key: str) -> None:
+        """See ``Executor``."""
+        if self._job is not None and self._job.key == key:
+            self.close()
+
+    def wait(self, timeout: float) -> Sequence[Event]:
+        """See ``Executor``; an epoch takes as long as it takes."""
+        if self._events is None:
+            return []
+        event = next(self._events)
+        if not isinstance(event, Reported):
+            self.close()
+        return [event]
+
+    def close(self) -> None:
+        """See ``Executor``."""
+        if self._events is not None:
+            self._events.close()
+        self._job = self._events = None

@@ -1,0 +1,226 @@
+"""A whole study: controls, trials, the ladder, and where the definition says so, promotion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from search.coordinator import Coordinator
+from search.evaluation import Entry, evaluate, promotion_entries, state_claim
+from search.executors import Executor, InProcess, Place
+from search.ladder import climb, load, train_controls
+from search.opening import open_optuna_study, register
+from search.runs import Watcher, Workbench
+from search.workers import Workers
+from studies import records
+from studies.database import Database
+from studies.definition import StudyDefinition
+from studies.errors import StudyError
+from studies.leaderboard import gains_by_run
+from studies.lease import alone, lease
+from training import benchmark
+
+Watching = Callable[[dict[str, int]], AbstractContextManager[Watcher]]
+"""Shows a plan (epochs by phase) while it is carried out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Where a command works.
+
+    Attributes:
+        checkpoints: folder of the runs that are not complete.
+        workers: worker processes; 1 trains in this process.
+    """
+
+    database: Database
+    checkpoints: Path
+    place: Place
+    workers: int = 1
+
+
+@contextmanager
+def executing(settings: Settings) -> Iterator[Executor]:
+    """An executor for the length of the block."""
+    settings.checkpoints.mkdir(parents=True, exist_ok=True)
+    executor: Executor
+    if settings.workers == 1:
+        executor = InProcess(settings.place)
+    else:
+        executor = Workers(settings.place, settings.workers)
+    try:
+        yield executor
+    finally:
+        executor.close()
+
+
+def run_study(
+    settings: Settings,
+    definition: StudyDefinition,
+    text: str,
+    *,
+    total: int,
+    amend: bool,
+    watching: Watching,
+) -> None:
+    """Run a study to its total of trials and up its ladder, going on where it was left.
+
+    Raises:
+        StudyError: the definition differs from the one that the study was started with, another
+            coordinator holds the study, or a data set is missing.
+        RunFailedError: a run failed for a reason that is not its loss's.
+    """
+    database = settings.database
+    with ExitStack() as stack:
+        stack.enter_context(alone(database, definition.name))
+        row = register(database, definition, text, total=total, amend=amend)
+        leases = stack.enter_context(lease(database, row.id))
+        executor = stack.enter_context(executing(settings))
+        watcher = stack.enter_context(watching(_plan(definition, total)))
+        bench = Workbench(
+            database=database,
+            executor=executor,
+            checkpoints=settings.checkpoints,
+            watcher=watcher,
+            study_id=row.id,
+        )
+        study = open_optuna_study(database.storage, definition.name)
+        controls = train_controls(bench, definition, 0)
+        Coordinator(bench, definition, study, controls, leases).run(total)
+        for rung in range(1, len(definition.rungs)):
+            climb(bench, definition, study, rung)
+        if definition.promotion.automatic:
+            promote(bench, definition, study, Promotion())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Promotion:
+    """What a promotion is asked for beyond its definition; None leaves it to the definition.
+
+    Attributes:
+        trials: picks by number, in the place of the ladder's best ``top``.
+    """
+
+    top: int | None = None
+    trials: Sequence[int] = ()
+    epochs: int | None = None
+    seeds: Sequence[int] | None = None
+    benchmarks: Sequence[str] | None = None
+
+
+def promote_study(
+    settings: Settings, definition: StudyDefinition, wanted: Promotion, watching: Watching
+) -> None:
+    """Promote losses of a study that was run before.
+
+    Raises:
+        StudyError: a trial that was named has no result, or no trial has.
+    """
+    database = settings.database
+    with database.transaction() as session:
+        row = records.find_study(session, definition.name)
+    if row is None:
+        raise StudyError(f"study {definition.name!r} was never started here")
+    study = open_optuna_study(database.storage, definition.name)
+    with executing(settings) as executor, watching({}) as watcher:
+        bench = Workbench(
+            database=database,
+            executor=executor,
+            checkpoints=settings.checkpoints,
+            watcher=watcher,
+            study_id=row.id,
+        )
+        promote(bench, definition, study, wanted)
+
+
+def promote(
+    bench: Workbench, definition: StudyDefinition, study: optuna.Study, wanted: Promotion
+) -> None:
+    """Evaluate picks beside cross-entropy and the baselines, on the test split."""
+    ladder = load(bench, definition, study)
+    picks = ladder.picks()[: wanted.top or definition.promotion.top]
+    if wanted.trials:
+        finished = {each.number: each for each in ladder.finished}
+        for number in wanted.trials:
+            if number not in finished:
+                raise StudyError(f"--trial must have a result but trial {number} has none")
+        picks = [finished[number] for number in wanted.trials]
+    if not picks:
+        raise StudyError(f"study {definition.name!r} has no loss to promote yet")
+    rules = definition.promotion
+    seeds = wanted.seeds or rules.seeds
+    epochs = wanted.epochs or rules.epochs
+    state_claim(bench, definition, picks[0], seeds, epochs)
+    evaluate(
+        bench,
+        promotion_entries(definition, picks, seeds),
+        wanted.benchmarks or rules.benchmarks or definition.search.benchmarks,
+        epochs,
+    )
+
+
+def evaluate_loss(
+    settings: Settings,
+    entry: Entry,
+    benchmarks: Sequence[str],
+    epochs: int | None,
+    watching: Watching,
+) -> list[dict[str, Any]]:
+    """Evaluate a loss outside any study.
+
+    Returns:
+        A mapping for each run, ready for JSON; its gain is None where cross-entropy was evaluated
+        on too few seeds at the same epochs.
+    """
+    plan = {
+        "evaluation": len(entry.seeds) * sum(epochs or benchmark(n).epochs for n in benchmarks)
+    }
+    with executing(settings) as executor, watching(plan) as watcher:
+        bench = Workbench(
+            database=settings.database,
+            executor=executor,
+            checkpoints=settings.checkpoints,
+            watcher=watcher,
+        )
+        runs = [run for _, run in evaluate(bench, [entry], benchmarks, epochs)]
+    with settings.database.transaction() as session:
+        gains = gains_by_run(records.evaluations(session))
+    return [
+        {
+            "loss": entry.name,
+            "benchmark": run.benchmark,
+            "seed": run.seed,
+            "epochs": run.epochs,
+            "best_accuracy": round(run.best_accuracy, 4),
+            "final_accuracy": round(run.final_accuracy, 4),
+            "cross_entropy": run.curves["cross_entropy"][-1],
+            "gain": gains.get(run.id),
+            "seconds": round(run.seconds, 3),
+            "device": run.device,
+        }
+        for run in runs
+    ]
+
+
+def _plan(definition: StudyDefinition, total: int) -> dict[str, int]:
+    search, promotion = definition.search, definition.promotion
+    benchmarks = len(search.benchmarks)
+    plan = {
+        "controls": search.controls * search.epochs * benchmarks,
+        "search": total * search.seeds * search.epochs * benchmarks,
+    }
+    for number, (above, rung) in enumerate(
+        zip(definition.rungs, definition.ladder, strict=False), start=1
+    ):
+        plan[f"controls of rung {number}"] = rung.seeds * rung.epochs * benchmarks
+        plan[f"rung {number}"] = above.keep * rung.seeds * rung.epochs * benchmarks
+    if promotion.automatic:
+        runs = promotion.controls + len(promotion.seeds) * (promotion.top + len(promotion.against))
+        names = promotion.benchmarks or search.benchmarks
+        plan["evaluation"] = runs * sum(promotion.epochs or benchmark(n).epochs for n in names)
+    return plan

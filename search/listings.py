@@ -1,0 +1,74 @@
+"""The tables of families and of benchmarks, as text."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+import losses
+import training
+from losses import LossError
+
+
+def families() -> str:
+    """Every family: its parameters and what it is for."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for column in ("family", "parameters", "what it is"):
+        table.add_column(column, overflow="fold")
+    for each in losses.families().values():
+        names = " ".join(parameter.name for parameter in each.parameters)
+        table.add_row(each.name, names, each.description)
+    names = ", ".join(losses.published())
+    return f"{render(table)}\n\npublished losses: {names}"
+
+
+def family(name: str) -> str:
+    """A family's parameters, their ranges and its source.
+
+    Raises:
+        LossError: there is no family of that name.
+    """
+    known = losses.families()
+    if name not in known:
+        raise LossError(f"unknown family {name!r}: choose one of {', '.join(known)}")
+    each = known[name]
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for column in ("parameter", "searched", "neutral", "allowed", "what it does"):
+        table.add_column(column, overflow="fold")
+    for parameter in each.parameters:
+        scale = ", log" if parameter.log else ""
+        moves = ", may follow a schedule" if parameter.name in each.scheduled else ""
+        table.add_row(
+            parameter.name,
+            f"{parameter.low:g} to {parameter.high:g}{scale}",
+            "" if parameter.neutral is None else f"{parameter.neutral:g}",
+            parameter.allowed,
+            parameter.meaning + moves,
+        )
+    return f"{each.name}: {each.description}\n{render(table)}\n\nsource: {each.source}"
+
+
+def benchmarks() -> str:
+    """Every benchmark and its protocol."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for column in ("benchmark", "data", "classes", "epochs", "batch", "learning rate", "search"):
+        table.add_column(column, overflow="fold")
+    for each in training.benchmarks().values():
+        table.add_row(
+            each.name,
+            each.data,
+            str(each.num_classes),
+            str(each.epochs),
+            str(each.batch_size),
+            f"{each.learning_rate:g}, cosine to 0",
+            "no: hidden" if each.hidden else "yes",
+        )
+    return render(table)
+
+
+def render(table: Table) -> str:
+    """A table as plain text, as wide as the terminal, or as needed where there is none."""
+    console = Console(width=None if Console().is_terminal else 160, highlight=False)
+    with console.capture() as capture:
+        console.print(table)
+    return "\n".join(line.rstrip() for line in capture.get().splitlines())

@@ -1,0 +1,152 @@
+"""What a study found, how sure that is, and what to type next: the commands' last words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+
+from losses import LossSpec
+from search.listings import render
+from studies.definition import StudyDefinition
+from studies.errors import StudyError
+from studies.leaderboard import Row, mean_and_deviation
+from studies.standings import Standing
+from studies.status import KINDS, kind
+from studies.view import StudyView
+
+
+def status_text(found: Mapping[str, Any]) -> str:
+    """The same for people."""
+    counts = ", ".join(f"{found['trials'][k]} {k}" for k in KINDS if found["trials"][k])
+    lines = [f"study {found['study']}: {found['total']} trials in all, {counts or 'none yet'}"]
+    if best := found["best"]:
+        lines += [f"best: trial {best['trial']}, gain {best['gain']:+.2f} points", best["formula"]]
+    for each in found["promoted"]:
+        lines.append(
+            f"promoted: trial {each['trial']} on {each['benchmark']}, seed {each['seed']}: "
+            f"best {each['best_accuracy']:.2f} %, final {each['final_accuracy']:.2f} %"
+        )
+    return "\n".join(lines)
+
+
+def find_trial(view: StudyView, number: int | None) -> tuple[int, LossSpec]:
+    """The trial of that number, or the best by the highest rung that was climbed.
+
+    Raises:
+        StudyError: it does not exist, or has no result yet.
+    """
+    finished = {each.number: each for each in view.ladder.finished}
+    if number is None:
+        if not finished:
+            raise StudyError(f"study {view.definition.name!r} has no complete trial yet")
+        if view.rungs:
+            return view.rungs[-1][0].number, view.rungs[-1][0].spec
+        best = max(finished.values(), key=lambda each: each.value)
+        return best.number, best.spec
+    if number >= len(view.trials):
+        raise StudyError(
+            f"--trial must be one of the study's (0 to {len(view.trials) - 1}) but got {number}"
+        )
+    if number not in finished:
+        raise StudyError(
+            f"--trial must have a result but trial {number} is {kind(view.trials[number])}"
+        )
+    return number, finished[number].spec
+
+
+def summarise(view: StudyView, study: str) -> str:
+    """What was found and how sure it is; ``study`` is what the user types for it."""
+    lines = ["", status_text({**view.status, "promoted": [], "best": None})]
+    lines += _search_lines(view)
+    for number, standings in enumerate(view.rungs, start=1):
+        lines.append(_rung_line(number, standings, view.definition))
+    if view.rows:
+        lines += ["", leaderboard_table(view.rows), ""]
+    if view.verdict and view.claim:
+        lines.append(f"trial {view.claim['trial']} is {view.verdict.words}")
+    return "\n".join(lines + _next_lines(view, study))
+
+
+def _search_lines(view: StudyView) -> list[str]:
+    best = view.status["best"]
+    if best is None:
+        return ["no trial is complete yet"]
+    return [
+        f"search: the best trial is {best['trial']}, gain {best['gain']:+.2f} points (standard "
+        f"error {best['standard_error']:.2f}) over {view.definition.search.seeds} seeds; "
+        "being the best of many, it looks better than it is"
+    ]
+
+
+def _rung_line(number: int, standings: Sequence[Standing], definition: StudyDefinition) -> str:
+    best = standings[0]
+    low, high = best.gain.interval()
+    return (
+        f"rung {number}: on {definition.rungs[number].seeds} fresh seeds, of {len(standings)} "
+        f"losses the best is trial {best.number}, gain {best.gain.mean:+.2f} points "
+        f"(95 % interval {low:+.2f} to {high:+.2f}): {best.spec.label}"
+    )
+
+
+def leaderboard_table(rows: Sequence[Row]) -> str:
+    """Evaluations as a table."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for column in ("loss", "benchmark", "epochs"):
+        table.add_column(column, overflow="fold")
+    for column in ("seeds", "final % (sd)", "best % (sd)", "gain", "95 % interval"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        gain, interval = "", ""
+        if row.gain is not None:
+            gain = f"{row.gain.mean:+.2f}"
+            interval = "{:+.2f} to {:+.2f}".format(*row.gain.interval())
+        table.add_row(
+            row.label,
+            row.benchmark,
+            str(row.epochs),
+            str(len(row.final)),
+            mean_and_deviation(row.final),
+            mean_and_deviation(row.best),
+            gain,
+            interval,
+        )
+    return render(table)
+
+
+def evaluation_table(results: Sequence[Mapping[str, Any]]) -> str:
+    """The runs of ``losscout evaluate`` as a table."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for column in ("loss", "benchmark"):
+        table.add_column(column, overflow="fold")
+    for column in ("seed", "epochs", "best %", "final %", "test loss", "gain", "seconds"):
+        table.add_column(column, justify="right")
+    for each in results:
+        table.add_row(
+            each["loss"],
+            each["benchmark"],
+            str(each["seed"]),
+            str(each["epochs"]),
+            f"{each['best_accuracy']:.2f}",
+            f"{each['final_accuracy']:.2f}",
+            f"{each['cross_entropy']:.4f}",
+            "" if each["gain"] is None else f"{each['gain']:+.2f}",
+            f"{each['seconds']:.1f}",
+        )
+    return render(table)
+
+
+def _next_lines(view: StudyView, study: str) -> list[str]:
+    if view.status["best"] is None:
+        return ["", "next:", f"  losscout search {study}"]
+    commands = {
+        f"losscout export {study} -o loss.py": "the loss as one Python file",
+        f"losscout dashboard {study}": "every trial, in the browser",
+    }
+    if view.rows:
+        commands[f"losscout report {study}"] = "one page to send on"
+    else:
+        commands[f"losscout promote {study}"] = "the best on the test split"
+    width = max(map(len, commands))
+    return ["", "next:", *(f"  {command:{width}}  {why}" for command, why in commands.items())]

@@ -1,0 +1,305 @@
+"""A study as its author writes it: a TOML file, checked key by key."""
+
+from __future__ import annotations
+
+import tomllib
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from losses import families, published
+from studies.errors import StudyError
+from training import BenchmarkError, benchmark
+
+EVALUATION_SEEDS = (42, 123, 456, *range(1001, 1013))
+"""Seeds that belong to evaluations, in the order in which they are used; a search never does."""
+
+FIRST_SEARCH_SEED = 2001
+"""Seeds of the search; each later rung starts a thousand further on, on seeds not seen before."""
+
+Count = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+
+
+class Table(BaseModel):
+    """A table of the file: unknown keys are errors, and nothing changes after the check."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Space(Table):
+    """Which losses are searched: a family, and which of its parameters may vary or move."""
+
+    family: str
+    parameters: list[str] | None = None
+    schedules: list[str] | None = None
+    shapes: list[Literal["linear", "cosine", "switch"]] = ["linear", "cosine", "switch"]
+    class_scaled: bool = False
+
+    @field_validator("family")
+    @classmethod
+    def _known(cls, family: str) -> str:
+        if family not in families():
+            raise ValueError(f"must be one of {', '.join(families())}")
+        return family
+
+    @model_validator(mode="after")
+    def _parameters_of_the_family(self) -> Self:
+        allowed = [each.name for each in families()[self.family].parameters]
+        for key, names in (("parameters", self.parameters), ("schedules", self.schedules)):
+            for name in names or ():
+                if name not in allowed:
+                    raise ValueError(
+                        f"{key} must be among those of {self.family} ({', '.join(allowed)}) "
+                        f"but got {name!r}"
+                    )
+        if self.parameters == []:
+            raise ValueError("parameters must name at least one parameter, or be left out for all")
+        return self
+
+
+class Search(Table):
+    """The first rung: how a trial is trained, and how many losses climb on from it."""
+
+    benchmarks: Annotated[list[str], Field(min_length=1)]
+    trials: Count
+    epochs: Count
+    seeds: Annotated[int, Field(ge=1, le=900)] = 3
+    controls: Annotated[int, Field(ge=8, le=900)] = 8
+    keep: Count = 4
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    @field_validator("benchmarks")
+    @classmethod
+    def _open_to_search(cls, names: list[str]) -> list[str]:
+        for name in names:
+            if _benchmark(name).hidden:
+                raise ValueError(f"must not name {name}: it is hidden, for evaluations only")
+        return _unique(names)
+
+
+class Sampler(Table):
+    """Which of Optuna's samplers proposes the next loss."""
+
+    name: Literal["tpe", "random"] = "tpe"
+    startup: Annotated[int, Field(ge=0)] = 10
+
+
+class Pruner(Table):
+    """When a trial is given up: see search.pruning."""
+
+    name: Literal["paired", "none"] = "paired"
+    warmup: Annotated[float, Field(ge=0, le=1, strict=False)] = 0.5
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.9
+
+
+class Rung(Table):
+    """One step of the ladder: fresh seeds, and how many candidates stay."""
+
+    epochs: Count
+    seeds: Annotated[int, Field(ge=1, le=900)]
+    keep: Count
+
+
+class Promotion(Table):
+    """The last rung: full epochs, evaluation seeds, the sealed test split."""
+
+    automatic: bool = False
+    top: Count = 1
+    epochs: Count | None = None
+    seeds: Annotated[list[int], Field(min_length=1)] = list(EVALUATION_SEEDS[:3])
+    controls: Annotated[int, Field(ge=1, le=len(EVALUATION_SEEDS))] = 8
+    benchmarks: Annotated[list[str], Field(min_length=1)] | None = None
+    against: list[str] = ["label_smoothing", "focal", "poly1"]
+
+    @field_validator("seeds")
+    @classmethod
+    def _evaluation_seeds(cls, seeds: list[int]) -> list[int]:
+        return check_evaluation_seeds(seeds)
+
+    @field_validator("benchmarks")
+    @classmethod
+    def _known_benchmarks(cls, names: list[str] | None) -> list[str] | None:
+        for name in names or ():
+            _benchmark(name)
+        return names and _unique(names)
+
+    @field_validator("against")
+    @classmethod
+    def _published(cls, names: list[str]) -> list[str]:
+        for name in names:
+            if name not in published():
+                raise ValueError(f"must name published losses ({', '.join(published())})")
+        return _unique(names)
+
+
+class StudyDefinition(Table):
+    """A whole study.
+
+    ``ladder`` holds the rungs after the search; candidates are trained on seeds that no
+    earlier rung has seen.
+    """
+
+    name: Name
+    description: str = ""
+    search: Search
+    space: Space
+    sampler: Sampler = Sampler()
+    pruner: Pruner = Pruner()
+    ladder: list[Rung] = []
+    promotion: Promotion = Promotion()
+
+    @model_validator(mode="after")
+    def _the_ladder_narrows(self) -> Self:
+        keeps = [("search.keep", self.search.keep)]
+        keeps += [(f"ladder[{i}].keep", rung.keep) for i, rung in enumerate(self.ladder)]
+        keeps.append(("promotion.top", self.promotion.top))
+        for (above, many), (below, few) in pairwise(keeps):
+            if few > many:
+                raise ValueError(f"{below} must be at most {above} ({many}) but got {few}")
+        return self
+
+    @property
+    def rungs(self) -> list[Rung]:
+        """Every rung, the search first."""
+        first = Rung(epochs=self.search.epochs, seeds=self.search.seeds, keep=self.search.keep)
+        return [first, *self.ladder]
+
+    def seeds(self, rung: int) -> list[int]:
+        """The seeds on which candidates are trained at a rung, the search being rung 0."""
+        first = FIRST_SEARCH_SEED + 1000 * rung
+        return list(range(first, first + self.rungs[rung].seeds))
+
+    def control_seeds(self, rung: int) -> list[int]:
+        """The seeds of a rung's controls: the candidates' own, and more up to the number asked."""
+        first = FIRST_SEARCH_SEED + 1000 * rung
+        return list(range(first, first + max(self.search.controls, self.rungs[rung].seeds)))
+
+    def baseline_seeds(self) -> list[int]:
+        """Seeds for the cross-entropy trial: on its controls' it would be them, bit for bit."""
+        first = self.control_seeds(0)[-1] + 1
+        return list(range(first, first + self.search.seeds))
+
+    def differences(self, other: StudyDefinition) -> list[str]:
+        """The keys that differ, each as "key: mine -> other's"."""
+        mine, theirs = _flat(self.model_dump()), _flat(other.model_dump())
+        return [
+            f"{key}: {mine.get(key)!r} -> {theirs.get(key)!r}"
+            for key in [*mine, *(key for key in theirs if key not in mine)]
+            if mine.get(key) != theirs.get(key)
+        ]
+
+
+def shipped() -> dict[str, Path]:
+    """The definitions that come with LosScout, by name."""
+    return {path.stem: path for path in sorted(Path(__file__).parent.glob("*.toml"))}
+
+
+def read(study: str) -> tuple[StudyDefinition, str]:
+    """Read a definition.
+
+    Args:
+        study: the path of a TOML file, or the name of one that ships.
+
+    Returns:
+        The definition, and its text as it stands in the file.
+
+    Raises:
+        StudyError: no such file, not TOML, or a key that breaks a rule.
+    """
+    path = Path(study)
+    if path.suffix != ".toml":
+        known = shipped()
+        if study not in known:
+            raise StudyError(
+                f"unknown study {study!r}: give the path of a .toml file, or one of "
+                f"{', '.join(known)}"
+            )
+        path = known[study]
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise StudyError(f"{path} must be TOML text but holds bytes that are not UTF-8") from None
+    except OSError as error:
+        raise StudyError(f"{path} cannot be read: {error.strerror}") from None
+    return parse(text, source=str(path)), text
+
+
+def parse(text: str, *, source: str) -> StudyDefinition:
+    """Check the text of a definition; ``source`` is the file that errors name.
+
+    A study without a name of its own has its file's.
+
+    Raises:
+        StudyError: not TOML, or a key that breaks a rule.
+    """
+    try:
+        tables = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise StudyError(f"{source} is not valid TOML: {error}") from None
+    try:
+        return StudyDefinition.model_validate({"name": Path(source).stem, **tables})
+    except ValidationError as error:
+        raise StudyError(f"{source}: {_first_fault(error)}") from None
+
+
+def check_evaluation_seeds(seeds: list[int]) -> list[int]:
+    """Evaluations use their own seeds, so that no search has chosen a loss by them.
+
+    Raises:
+        ValueError: a seed is given twice, is negative, or belongs to the searches.
+    """
+    for seed in seeds:
+        if not 0 <= seed < FIRST_SEARCH_SEED:
+            raise ValueError(
+                f"seeds must lie in [0, {FIRST_SEARCH_SEED - 1}], later ones belong to searches, "
+                f"but got {seed}"
+            )
+    return _unique(seeds)
+
+
+def _first_fault(error: ValidationError) -> str:
+    fault = error.errors(include_url=False)[0]
+    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in fault["loc"])
+    rule = fault["msg"].removeprefix("Value error, ")
+    rule = {"missing": "is required", "extra_forbidden": "is no key of a study"}.get(
+        fault["type"], rule[:1].lower() + rule[1:]
+    )
+    given = "" if fault["type"] == "missing" or not key else f" (got {_short(fault['input'])})"
+    return f"{key.lstrip('.')}{': ' if key else ''}{rule}{given}"
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _benchmark(name: str) -> Any:
+    try:
+        return benchmark(name)
+    except BenchmarkError as error:
+        raise ValueError(str(error)) from None
+
+
+def _unique(values: list[Any]) -> list[Any]:
+    for index, value in enumerate(values):
+        if value in values[:index]:
+            raise ValueError(f"must not name {value!r} twice")
+    return values
+
+
+def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(tree, dict):
+        return {
+            k: v for key, sub in tree.items() for k, v in _flat(sub, f"{prefix}{key}.").items()
+        }
+    return {prefix.rstrip("."): tree}

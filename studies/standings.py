@@ -1,0 +1,179 @@
+"""Where every candidate stands at every rung of the ladder, read from the stored runs alone."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.orm import Session
+
+from losses import LossSpec, published
+from studies import records
+from studies.definition import StudyDefinition
+from studies.gains import Expectation, Gain, Pair, mean_gain
+from studies.tables import Run
+
+CROSS_ENTROPY = published()["cross_entropy"]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A complete trial: its gain at search fidelity is the value that Optuna was told."""
+
+    number: int
+    spec: LossSpec
+    value: float
+
+
+def finished(trials: Sequence[FrozenTrial]) -> list[Finished]:
+    """The complete trials."""
+    return [
+        Finished(trial.number, spec_of(trial), float(trial.value or 0.0))
+        for trial in trials
+        if trial.state == TrialState.COMPLETE
+    ]
+
+
+def spec_of(trial: FrozenTrial) -> LossSpec:
+    """The loss that a trial tries or tried, from the user attribute that every trial carries."""
+    return LossSpec.from_json(json.dumps(trial.user_attrs["spec"]))
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A candidate at a rung: its gain there (on seeds not seen before), and whether it stays."""
+
+    number: int
+    spec: LossSpec
+    gain: Gain
+    stays: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ladder:
+    """A study's stored runs, sorted so that every rung can be read off them."""
+
+    definition: StudyDefinition
+    finished: Sequence[Finished]
+    controls: Sequence[Run]
+    runs: Sequence[Run]
+    _by_run: dict[tuple[str, int, int, str], Run] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        for run in self.runs:
+            if run.outcome == "complete":
+                self._by_run[run.loss_id, run.epochs, run.seed, run.benchmark] = run
+
+    @classmethod
+    def load(
+        cls,
+        session: Session,
+        study_id: int,
+        definition: StudyDefinition,
+        trials: Sequence[FrozenTrial],
+    ) -> Ladder:
+        """Read a study's ladder, on the kind of device that it ran on last."""
+        controls = records.controls(session, study_id)
+        device = controls[-1].device if controls else "cpu"
+        complete = finished(trials)
+        runs = records.search_runs(
+            session,
+            loss_ids={each.spec.id for each in complete},
+            benchmarks=definition.search.benchmarks,
+            device=device,
+        )
+        return cls(
+            definition=definition,
+            finished=complete,
+            controls=[run for run in controls if run.device == device],
+            runs=runs,
+        )
+
+    def expectations(self, epochs: int) -> dict[str, Expectation]:
+        """What cross-entropy gives at a fidelity, by benchmark, from all that was run at it."""
+        pairs: dict[str, list[Pair]] = defaultdict(list)
+        for (loss_id, run_epochs, seed, benchmark), run in self._by_run.items():
+            if run_epochs == epochs:
+                pairs[benchmark].append(Pair(loss_id, seed, run.curves["accuracy"]))
+        return {
+            benchmark: Expectation.estimate(
+                {
+                    run.seed: run.curves["accuracy"]
+                    for run in self.controls
+                    if run.benchmark == benchmark and run.epochs == epochs
+                },
+                pairs[benchmark],
+            )
+            for benchmark in self.definition.search.benchmarks
+        }
+
+    def candidates(self, rung: int) -> list[Finished]:
+        """Who enters a rung: at the first after the search, its best; later, who stayed."""
+        if rung > 1:
+            numbers = [each.number for each in self.standings(rung - 1) if each.stays]
+            entered = {each.number: each for each in self.finished}
+            return [entered[number] for number in numbers]
+        # Cross-entropy is what gains are measured against, and a loss stands once however
+        # often it was tried.
+        best: dict[str, Finished] = {}
+        for each in sorted(self.finished, key=lambda each: (-each.value, each.number)):
+            if each.spec != CROSS_ENTROPY:
+                best.setdefault(each.spec.id, each)
+        return list(best.values())[: self.definition.search.keep]
+
+    def standings(self, rung: int) -> list[Standing]:
+        """The candidates of a rung after the search, the best first; empty while runs are missing.
+
+        A candidate that diverged there is out.
+        """
+        rule, seeds = self.definition.rungs[rung], self.definition.seeds(rung)
+        entered = self.candidates(rung)
+        if not self.is_complete(rung, entered):
+            return []
+        expectations = self.expectations(rule.epochs)
+        gains = []
+        for each in entered:
+            by_benchmark = [
+                self._gain(expectations[name], each, rule.epochs, name, seeds)
+                for name in self.definition.search.benchmarks
+            ]
+            known = [gain for gain in by_benchmark if gain is not None]
+            if len(known) == len(by_benchmark):
+                gains.append((each, mean_gain(known)))
+        gains.sort(key=lambda pair: (-pair[1].mean, pair[0].number))
+        return [
+            Standing(each.number, each.spec, gain, stays=place < rule.keep)
+            for place, (each, gain) in enumerate(gains)
+        ]
+
+    def is_complete(self, rung: int, entered: Sequence[Finished]) -> bool:
+        """Whether every candidate has ended all its runs of a rung, one way or another."""
+        epochs, seeds = self.definition.rungs[rung].epochs, self.definition.seeds(rung)
+        ended = {(run.loss_id, run.epochs, run.seed, run.benchmark) for run in self.runs}
+        return bool(entered) and all(
+            (each.spec.id, epochs, seed, benchmark) in ended
+            for each in entered
+            for seed in seeds
+            for benchmark in self.definition.search.benchmarks
+        )
+
+    def picks(self) -> list[Finished]:
+        """Who has climbed the whole ladder, the best first."""
+        return self.candidates(len(self.definition.rungs))
+
+    def _gain(
+        self,
+        expectation: Expectation,
+        candidate: Finished,
+        epochs: int,
+        benchmark: str,
+        seeds: Sequence[int],
+    ) -> Gain | None:
+        runs: Mapping[int, Run | None] = {
+            seed: self._by_run.get((candidate.spec.id, epochs, seed, benchmark)) for seed in seeds
+        }
+        curves = {seed: run.curves["accuracy"] for seed, run in runs.items() if run is not None}
+        return expectation.gain(curves) if len(curves) == len(seeds) else None

@@ -1,0 +1,78 @@
+"""Everything that is shown of a study, read from its database in one go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial
+
+from studies import records
+from studies.database import Database
+from studies.definition import StudyDefinition
+from studies.errors import StudyError
+from studies.leaderboard import Row, Verdict, leaderboard, verdict
+from studies.standings import Ladder, Standing
+from studies.status import status
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyView:
+    """A study as it is stored now.
+
+    Attributes:
+        rungs: the standings after each rung of the ladder that is complete.
+        rows: its evaluations; empty before promotion.
+        claim: the primary claim, fixed before the test split was opened.
+    """
+
+    definition: StudyDefinition
+    total: int
+    trials: Sequence[FrozenTrial]
+    status: Mapping[str, Any]
+    ladder: Ladder
+    rungs: Sequence[Sequence[Standing]]
+    rows: Sequence[Row]
+    claim: Mapping[str, Any] | None
+    verdict: Verdict | None
+
+    @classmethod
+    def load(cls, database: Database, definition: StudyDefinition) -> StudyView:
+        """Read a study.
+
+        Raises:
+            StudyError: it was never started in this database.
+        """
+        trials = trials_of(database, definition.name)
+        with database.transaction() as session:
+            row = records.find_study(session, definition.name)
+            if row is None:
+                raise StudyError(f"study {definition.name!r} was never started here")
+            evaluations = records.evaluations(session, row.id)
+            ladder = Ladder.load(session, row.id, definition, trials)
+            rows = leaderboard(evaluations)
+            found = status(definition.name, row.total, trials, evaluations)
+        claim = row.primary_claim
+        standings = [ladder.standings(rung) for rung in range(1, len(definition.rungs))]
+        return cls(
+            definition=definition,
+            total=row.total,
+            trials=trials,
+            status=found,
+            ladder=ladder,
+            rungs=[each for each in standings if each],
+            rows=rows,
+            claim=claim,
+            verdict=verdict(rows, claim) if claim else None,
+        )
+
+
+def trials_of(database: Database, name: str) -> list[FrozenTrial]:
+    """Every trial of a study; none where Optuna does not know it yet."""
+    try:
+        study = optuna.load_study(study_name=name, storage=database.storage)
+    except KeyError:
+        return []
+    return study.get_trials(deepcopy=False)
