@@ -48,9 +48,9 @@ def curriculum(family):
 
 
 SPECS = {
-    **{f"{name} low": point(family, 0.0) for name, family in families().items()},
     **{f"{name} middle": point(family, 0.4) for name, family in families().items()},
-    **{f"{name} high": point(family, 1.0) for name, family in families().items()},
+    "composite low": point(families()["composite"], 0.0),
+    "composite high": point(families()["composite"], 1.0),
     **{f"{name} moving": curriculum(family) for name, family in families().items()},
     **published(),
 }
