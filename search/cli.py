@@ -219,3 +219,7 @@ def main() -> None:
         if status == 1:
             arguments.log_traceback()
     sys.exit(status if isinstance(status, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

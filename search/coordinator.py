@@ -37,10 +37,11 @@ Controls = Mapping[str, Mapping[int, list[float]]]
 
 @dataclass(kw_only=True)
 class _Active:
-    """A trial at work."""
+    """A trial at work; ``reported`` is the last step that Optuna knew when it was asked for."""
 
     trial: optuna.Trial
     candidate: Candidate
+    reported: int
     reports: dict[RunRequest, list[Any]] = field(default_factory=dict)
     seconds: float = 0.0
     done: int = 0
@@ -125,7 +126,12 @@ class Coordinator:
             self._study.sampler = make_sampler(self._definition, trial.number)
             spec = suggest(trial, self._definition.space, self._definition.search.epochs)
             trial.set_user_attr("spec", spec.to_dict())
-            active = _Active(trial=trial, candidate=self._candidate(spec))
+            stored = self._study.get_trials(deepcopy=False)[trial.number]
+            active = _Active(
+                trial=trial,
+                candidate=self._candidate(spec),
+                reported=max(stored.intermediate_values, default=-1),
+            )
             self._study.pruner = make_pruner(self._definition, partial(noise, active.candidate))
             if (job := self._begin(active)) is not None:
                 return job
@@ -151,6 +157,7 @@ class Coordinator:
         groups: list[tuple[RunRequest, ...]] = []
         for group in active.candidate.requests():
             stored = {request: self._bench.stored(request) for request in group}
+            active.seconds += sum(run.seconds for run in stored.values() if run is not None)
             if not groups and all(stored.values()):
                 self._replay(key, {r: run.curves["accuracy"] for r, run in stored.items() if run})
                 if key not in self._active:  # pruned
@@ -214,10 +221,12 @@ class Coordinator:
         if step is None:
             return
         active.gain = active.candidate.value(step)
-        active.trial.report(active.gain, step)
+        if step > active.reported:
+            active.trial.report(active.gain, step)
         self._show(active, "running")
+        is_known = step < active.reported  # from before an interruption: it went on from there
         is_last = active.done == self._epochs_of_a_trial
-        if not is_last and active.trial.should_prune():
+        if not is_known and not is_last and active.trial.should_prune():
             self._prune(key, step)
 
     # A trial ends

@@ -88,8 +88,12 @@ def _suggest_float(trial: Trial, name: str, each: Range) -> float:
 def _point(each: Range, value: float | Schedule | None, choices: list[str]) -> dict[str, Any]:
     if not isinstance(value, Schedule):
         return {each.name: value, **({f"{each.name}.shape": "constant"} if choices else {})}
-    moving = {each.name: value.start, f"{each.name}.end": value.end}
-    return moving | {f"{each.name}.shape": value.shape, f"{each.name}.at": value.at}
+    moving = {
+        each.name: value.start,
+        f"{each.name}.shape": value.shape,
+        f"{each.name}.end": value.end,
+    }
+    return moving if value.at is None else moving | {f"{each.name}.at": value.at}
 
 
 class _OutsideError(Exception):
