@@ -44,6 +44,8 @@ class Benchmark:
         momentum: Of SGD.
         weight_decay: Of SGD, on all parameters.
         hidden: Whether search must not train on it: evaluations only.
+        cpu_threads: The most CPU threads that pay, or None for all: the tiny layers of a small
+            network take as long on two threads, and much longer where a thread must wait.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Benchmark:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     hidden: bool = False
+    cpu_threads: int | None = None
 
     def __post_init__(self) -> None:
         rules = {
@@ -82,6 +85,10 @@ class Benchmark:
             "batch_size": (self.batch_size >= 1, "at least 1"),
             "learning_rate": (0 < self.learning_rate < inf, "above 0 and finite"),
             "momentum": (0 <= self.momentum < 1, "at least 0 and below 1"),
+            "cpu_threads": (
+                self.cpu_threads is None or self.cpu_threads >= 1,
+                "at least 1 or None",
+            ),
             "weight_decay": (0 <= self.weight_decay < inf, "at least 0 and finite"),
         }
         for field, (holds, rule) in rules.items():
@@ -92,7 +99,8 @@ class Benchmark:
     def protocol(self) -> dict[str, Any]:
         """Everything that a result depends on, by name: JSON values in the fields' order."""
         fields = asdict(self)
-        del fields["hidden"]  # who may see the benchmark, not how it is trained
+        for field in ("hidden", "cpu_threads"):  # who sees it, and how fast: not what comes of it
+            del fields[field]
         return fields | {"engine": ENGINE}
 
     @property
@@ -127,6 +135,7 @@ def benchmarks() -> dict[str, Benchmark]:
             flip=False,  # a mirrored digit is another digit, or none
             epochs=15,
             batch_size=64,
+            cpu_threads=1,
         ),
         Benchmark(
             name="resnet20-cifar10",

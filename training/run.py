@@ -14,7 +14,7 @@ from training.benchmarks import Benchmark
 from training.data import Data, search_data
 from training.models import build
 from training.models.vgg import Dropout
-from training.step import Engine, Loss, draw
+from training.step import Engine, Loss, derive, draw
 
 
 class TrainingError(ValueError):
@@ -148,7 +148,7 @@ class _Run:
         self.data = data
         self.reports: list[EpochReport] = []
         self.identity = self._identity()
-        model = build(benchmark, torch.Generator().manual_seed(_derive(seed, "weights")))
+        model = build(benchmark, torch.Generator().manual_seed(derive(seed, "weights")))
         self.engine = Engine(benchmark, model, loss, device)
         self.dropout = torch.Generator(device)
         for module in model.modules():
@@ -159,8 +159,8 @@ class _Run:
         start = time.perf_counter()
         epoch, engine, data = len(self.reports), self.engine, self.data
         # Each epoch has generators of its own, so that a checkpoint needs none.
-        order = torch.Generator().manual_seed(_derive(self.seed, f"order {epoch}"))
-        self.dropout.manual_seed(_derive(self.seed, f"dropout {epoch}"))
+        order = torch.Generator().manual_seed(derive(self.seed, f"order {epoch}"))
+        self.dropout.manual_seed(derive(self.seed, f"dropout {epoch}"))
         batches = draw(
             data.training,
             flip=self.benchmark.flip,
@@ -227,8 +227,3 @@ def _usable(device: torch.device | str) -> torch.device:
         return torch.empty(0, device=device).device
     except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
         raise TrainingError(f"device must be one that torch finds but got {device}") from error
-
-
-def _derive(seed: int, purpose: str) -> int:
-    """A seed for one purpose, unrelated to those for others."""
-    return int.from_bytes(hashlib.sha256(f"{purpose}/{seed}".encode()).digest()[:8], "big") >> 1

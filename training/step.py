@@ -4,6 +4,7 @@ Shapes: B images of a batch, N of a part, C channels, H rows, W columns, K class
 of the loss.
 """
 
+import hashlib
 from collections.abc import Hashable
 from typing import NamedTuple, Protocol
 
@@ -50,6 +51,11 @@ class Draws(NamedTuple):
     top: Tensor
     left: Tensor
     flip: Tensor
+
+
+def derive(seed: int, purpose: str) -> int:
+    """A seed for one purpose, unrelated to those for others."""
+    return int.from_bytes(hashlib.sha256(f"{purpose}/{seed}".encode()).digest()[:8], "big") >> 1
 
 
 def draw(part: Part, *, flip: bool, batch_size: int, generator: torch.Generator) -> list[Draws]:
@@ -143,7 +149,9 @@ class Engine:
 
     def normalise(self, images_BHWC: Tensor) -> Tensor:
         """Bytes [B, H, W, C] to floats [B, C, H, W] in channels-last order."""
-        floats_BHWC = images_BHWC.float().div_(255).sub_(self.mean_C).div_(self.std_C)
+        floats_BHWC = (
+            images_BHWC.to(self.mean_C.dtype).div_(255).sub_(self.mean_C).div_(self.std_C)
+        )
         return floats_BHWC.permute(0, 3, 1, 2)
 
     def state(self) -> dict[str, Tensor]:

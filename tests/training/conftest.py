@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import pytest
@@ -36,6 +37,15 @@ class CrossEntropy:
         return F.cross_entropy(logits_BK, labels_B, reduction="none")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """These networks are too small for two, which wait for each other on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def smoothed() -> type[Smoothed]:
     return Smoothed
@@ -63,7 +73,7 @@ def small(request: pytest.FixtureRequest, digits: Benchmark) -> Benchmark:
 
 
 @pytest.fixture
-def untouched_global_generator():
+def untouched_global_generator() -> Iterator[None]:
     """Fails the test if it moves torch's global generator."""
     before = torch.get_rng_state()
     yield

@@ -32,6 +32,22 @@ def test_a_network_has_its_published_size_and_gives_logits(name: str) -> None:
     assert model(images_BCHW).shape == (2, entry.num_classes)
 
 
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("resnet56-cifar100", (64, 8, 8)),
+        ("vgg16bn-cifar100", (512, 1, 1)),
+        ("mobilenetv2-fmnist", (1280, 4, 4)),
+    ],
+)
+def test_a_network_halves_the_side_as_often_as_published(name: str, shape) -> None:
+    model = build(benchmark(name), seeded(0)).eval()
+    shapes = []
+    model.body.register_forward_hook(lambda module, inputs, output: shapes.append(output.shape))
+    model(torch.rand(2, 3, 32, 32, generator=seeded(1)))
+    assert shapes == [(2, *shape)]
+
+
 def test_the_generator_alone_decides_the_weights(small) -> None:
     first, again, other = (build(small, seeded(seed)).state_dict() for seed in (1, 1, 2))
     assert all(torch.equal(first[name], again[name]) for name in first)

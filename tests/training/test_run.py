@@ -70,6 +70,14 @@ def test_the_same_seed_gives_the_same_run_whatever_runs_beside_it(
     assert equal(file, whole[1])
 
 
+def test_each_epoch_has_an_order_of_its_own(digits) -> None:
+    loss = Poisoned(epoch=9, what="")
+    list(train(digits, loss, seed=7, epochs=2))
+    first, second = loss.labels_by_epoch[0], loss.labels_by_epoch[1]
+    assert sorted(first) == sorted(second)
+    assert first != second
+
+
 @pytest.mark.parametrize("change", [{"seed": 8}, {"epochs": 4}])
 def test_another_seed_or_length_gives_another_run(digits, cross_entropy, change) -> None:
     one = list(train(digits, cross_entropy, seed=7, epochs=3))[1:]
@@ -87,6 +95,7 @@ def test_a_closed_run_goes_on_as_if_never_closed(
     for _ in range(stop):
         next(run)
     run.close()
+    assert len(read(file)[1]["reports"]) == stop
     assert same(train(small, smoothed(), **arguments)) == whole[0]
     assert equal(file, whole[1])
 
@@ -102,6 +111,8 @@ def test_a_killed_run_goes_on_as_if_never_killed(digits, cross_entropy, tmp_path
     script = f"""
 import sys
 from pathlib import Path
+import torch
+torch.set_num_threads(1)
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from conftest import CrossEntropy
 from training import benchmark, train
@@ -185,12 +196,14 @@ class Poisoned:
         self.bad_epoch = epoch
         self.what = what
         self.epoch = 0
+        self.labels_by_epoch: dict[int, list[int]] = {}
 
     def values(self, epoch: int, total_epochs: int, num_classes: int) -> tuple[float, ...]:
         self.epoch = epoch
         return ()
 
     def __call__(self, logits_BK, labels_B, values_P):
+        self.labels_by_epoch.setdefault(self.epoch, []).extend(labels_B.tolist())
         loss = F.cross_entropy(logits_BK, labels_B)
         if self.epoch < self.bad_epoch:
             return loss
