@@ -25,7 +25,7 @@ def double():
 @pytest.mark.usefixtures("untouched_global_generator", "double")
 def test_the_engine_follows_the_yardstick_step_by_step(small, smoothed) -> None:
     """In double precision: momentum SGD at this rate turns 1e-7 into 1e-2 within 20 steps."""
-    data = first_images(search_data(small), 64)  # one batch: each epoch is one step
+    data = first_images(search_data(small), 32)  # one batch: each epoch is one step
     arguments = {"seed": 3, "epochs": 20, "data": data}
     ours = train(small, smoothed(), **arguments)
     theirs = reference.train(small, smoothed(), **arguments)
