@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -74,10 +74,17 @@ Event = Reported | Ended | Failed
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a process trains: the device's name, and the folder of the packed data sets."""
+    """Where a process trains.
+
+    Attributes:
+        device: "auto", "cpu" or "cuda".
+        folder: of the packed data sets; None for the usual one.
+        threads: CPU threads that it may use; None for as many as torch thinks best.
+    """
 
     device: str
-    folder: Path | None
+    folder: Path | None = None
+    threads: int | None = None
 
 
 class Executor(Protocol):
@@ -108,13 +115,14 @@ class Executor(Protocol):
         """End everything within a second, with the checkpoints of what was at work."""
 
 
-def resolve_device(device: str) -> str:
-    """The device for "auto" is CUDA where there is any."""
-    if device != "auto":
-        return device
+def resolve(place: Place) -> Place:
+    """The place with its device and threads decided: "auto" is CUDA where there is any."""
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    device = place.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return replace(place, device=device, threads=place.threads or torch.get_num_threads())
 
 
 def perform(job: Job, place: Place) -> Generator[Event]:
@@ -133,6 +141,7 @@ def _lockstep(job: Job, group: tuple[RunRequest, ...], place: Place) -> Generato
     from training.data import evaluation_data, search_data
     from training.run import train
 
+    _limit_threads(group, place)
     open_split = {"search": search_data, "evaluation": evaluation_data}
     with ExitStack() as stack:
         runs = []
@@ -154,6 +163,16 @@ def _lockstep(job: Job, group: tuple[RunRequest, ...], place: Place) -> Generato
                 yield Reported(job.key, request, next(run))
 
 
+def _limit_threads(group: tuple[RunRequest, ...], place: Place) -> None:
+    import torch
+
+    from training import benchmark
+
+    if place.threads is not None:
+        pay = max(benchmark(request.benchmark).cpu_threads or place.threads for request in group)
+        torch.set_num_threads(min(pay, place.threads))
+
+
 def _kind(error: Exception) -> FailureKind:
     import torch
 
@@ -170,7 +189,7 @@ class InProcess:
     """One job at a time, in this process: an epoch is trained each time somebody waits."""
 
     def __init__(self, place: Place) -> None:
-        self._place = Place(device=resolve_device(place.device), folder=place.folder)
+        self._place = resolve(place)
         self._job: Job | None = None
         self._events: Generator[Event] | None = None
 

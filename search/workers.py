@@ -15,9 +15,10 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 
-from search.executors import Event, Failed, Job, Place, Reported, perform, resolve_device
+from search.executors import Event, Failed, Job, Place, Reported, perform, resolve
 
 PATIENCE = 1.0
 """Seconds in which a worker may write its checkpoint after being told to stop."""
@@ -27,8 +28,8 @@ class Workers:
     """As many jobs at once as there are worker processes."""
 
     def __init__(self, place: Place, count: int) -> None:
-        threads = max(1, (os.cpu_count() or 1) // count)
-        self._workers = [_Worker(place, threads) for _ in range(count)]
+        share = max(1, (os.cpu_count() or 1) // count)
+        self._workers = [_Worker(replace(place, threads=share)) for _ in range(count)]
         self._device: str | None = None
 
     @property
@@ -77,8 +78,8 @@ class Workers:
 class _Worker:
     """The coordinator's end of one worker process, started anew for the next job when it died."""
 
-    def __init__(self, place: Place, threads: int) -> None:
-        self._arguments = (place, threads)
+    def __init__(self, place: Place) -> None:
+        self._place = place
         self._spawn()
 
     def _spawn(self) -> None:
@@ -86,7 +87,7 @@ class _Worker:
         self.stopping = False
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, *self._arguments), daemon=True)
+        self.process = context.Process(target=_serve, args=(theirs, self._place), daemon=True)
         with _without_interrupts():
             self.process.start()
         theirs.close()  # so that the pipe breaks when the worker dies
@@ -150,16 +151,12 @@ def _without_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _serve(pipe: Connection, place: Place, threads: int) -> None:
+def _serve(pipe: Connection, place: Place) -> None:
     """The worker process: trains what it is sent until its pipe breaks."""
     inbox: queue.SimpleQueue[Job | str] = queue.SimpleQueue()
     stop = threading.Event()
     threading.Thread(target=_listen, args=(pipe, inbox, stop), daemon=True).start()
-
-    import torch
-
-    torch.set_num_threads(threads)
-    place = Place(device=resolve_device(place.device), folder=place.folder)
+    place = resolve(place)
     while True:
         job = inbox.get()
         if isinstance(job, str):

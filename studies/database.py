@@ -9,7 +9,9 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from filelock import FileLock
+from optuna.exceptions import OptunaError
 from optuna.storages import RDBStorage
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
@@ -20,6 +22,10 @@ from studies.errors import StudyError
 
 MIGRATION_KEY = 0x105C0
 """PostgreSQL advisory lock under which the schema is created and migrated."""
+
+FAULTS = (SQLAlchemyError, OptunaError, CommandError, RuntimeError, ImportError, OSError)
+"""What opening a database raises: Optuna's RuntimeError and Alembic's CommandError where the schema
+is newer than the software."""
 
 SECRETS = ("password", "passwd", "pwd", "passfile", "sslpassword", "token", "secret")
 
@@ -42,6 +48,9 @@ def parse_url(text_: str) -> URL:
         raise StudyError(f"--storage must name sqlite or postgresql but got {backend}")
     if backend == "sqlite" and url.database in (None, "", ":memory:"):
         raise StudyError("--storage must name a file for sqlite but got a database in memory")
+    if backend == "sqlite" and str(url.database).startswith("file:"):
+        # SQLite's own URIs can name a database in memory, and no path to lock or to look at.
+        raise StudyError(f"--storage must name a plain path for sqlite but got {url.database}")
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+psycopg")  # older SQLAlchemy defaults to psycopg2
     return url
@@ -84,7 +93,7 @@ class Database:
             with self._migration_lock() as connection:
                 migrate(connection)
                 self.storage = self._optuna_storage()
-        except (SQLAlchemyError, ImportError, OSError) as error:
+        except FAULTS as error:
             raise StudyError(f"storage {display(url)} cannot be used: {_reason(error)}") from None
         self.session = sessionmaker(self.engine, expire_on_commit=False)
 

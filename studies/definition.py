@@ -26,7 +26,7 @@ EVALUATION_SEEDS = (42, 123, 456, *range(1001, 1013))
 FIRST_SEARCH_SEED = 2001
 """Seeds of the search; each later rung starts a thousand further on, on seeds not seen before."""
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=2**31 - 1)]  # what a database's integers can hold
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
 
@@ -62,6 +62,7 @@ class Space(Table):
                         f"{key} must be among those of {self.family} ({', '.join(allowed)}) "
                         f"but got {name!r}"
                     )
+            _unique(names or [])
         if self.parameters == []:
             raise ValueError("parameters must name at least one parameter, or be left out for all")
         return self
@@ -73,8 +74,9 @@ class Search(Table):
     benchmarks: Annotated[list[str], Field(min_length=1)]
     trials: Count
     epochs: Count
-    seeds: Annotated[int, Field(ge=1, le=900)] = 3
-    controls: Annotated[int, Field(ge=8, le=900)] = 8
+    # Controls, and the cross-entropy trial's seeds after them, must fit into a rung's thousand.
+    seeds: Annotated[int, Field(ge=1, le=500)] = 3
+    controls: Annotated[int, Field(ge=8, le=500)] = 8
     keep: Count = 4
     seed: Annotated[int, Field(ge=0)] = 0
 
@@ -98,7 +100,7 @@ class Pruner(Table):
     """When a trial is given up: see search.pruning."""
 
     name: Literal["paired", "none"] = "paired"
-    warmup: Annotated[float, Field(ge=0, le=1, strict=False)] = 0.5
+    warmup: Annotated[float, Field(ge=0, le=1)] = 0.5
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.9
 
 
@@ -138,7 +140,9 @@ class Promotion(Table):
     def _published(cls, names: list[str]) -> list[str]:
         for name in names:
             if name not in published():
-                raise ValueError(f"must name published losses ({', '.join(published())})")
+                raise ValueError(
+                    f"must name published losses ({', '.join(published())}) but got {name!r}"
+                )
         return _unique(names)
 
 
@@ -244,7 +248,7 @@ def parse(text: str, *, source: str) -> StudyDefinition:
     """
     try:
         tables = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a number may have too many digits for Python
         raise StudyError(f"{source} is not valid TOML: {error}") from None
     try:
         return StudyDefinition.model_validate({"name": Path(source).stem, **tables})
@@ -269,13 +273,19 @@ def check_evaluation_seeds(seeds: list[int]) -> list[int]:
 
 def _first_fault(error: ValidationError) -> str:
     fault = error.errors(include_url=False)[0]
-    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in fault["loc"])
+    key = "".join(f"[{part}]" if isinstance(part, int) else _dotted(part) for part in fault["loc"])
     rule = fault["msg"].removeprefix("Value error, ")
     rule = {"missing": "is required", "extra_forbidden": "is no key of a study"}.get(
         fault["type"], rule[:1].lower() + rule[1:]
     )
-    given = "" if fault["type"] == "missing" or not key else f" (got {_short(fault['input'])})"
+    said = fault["type"] == "missing" or " but got " in rule
+    given = "" if said else f" (got {_short(fault['input'])})"
     return f"{key.lstrip('.')}{': ' if key else ''}{rule}{given}"
+
+
+def _dotted(key: str) -> str:
+    # A quoted key may hold anything, line breaks too, and an error is one line.
+    return f".{key}" if key.isprintable() else f".{key!r}"
 
 
 def _short(value: object) -> str:

@@ -93,22 +93,23 @@ class Ladder:
         )
 
     def expectations(self, epochs: int) -> dict[str, Expectation]:
-        """What cross-entropy gives at a fidelity, by benchmark, from all that was run at it."""
+        """What cross-entropy gives at a fidelity, by benchmark, from all that was run at it.
+
+        Empty before the study's controls there are trained.
+        """
+        controls: dict[str, dict[int, list[float]]] = defaultdict(dict)
+        for run in self.controls:
+            if run.epochs == epochs:
+                controls[run.benchmark][run.seed] = run.curves["accuracy"]
         pairs: dict[str, list[Pair]] = defaultdict(list)
         for (loss_id, run_epochs, seed, benchmark), run in self._by_run.items():
-            if run_epochs == epochs:
+            # The controls paired with themselves would say that runs share everything.
+            if run_epochs == epochs and loss_id != CROSS_ENTROPY.id:
                 pairs[benchmark].append(Pair(loss_id, seed, run.curves["accuracy"]))
-        return {
-            benchmark: Expectation.estimate(
-                {
-                    run.seed: run.curves["accuracy"]
-                    for run in self.controls
-                    if run.benchmark == benchmark and run.epochs == epochs
-                },
-                pairs[benchmark],
-            )
-            for benchmark in self.definition.search.benchmarks
-        }
+        names = self.definition.search.benchmarks
+        if any(len(controls[name]) < 2 for name in names):
+            return {}
+        return {name: Expectation.estimate(controls[name], pairs[name]) for name in names}
 
     def candidates(self, rung: int) -> list[Finished]:
         """Who enters a rung: at the first after the search, its best; later, who stayed."""
@@ -134,6 +135,8 @@ class Ladder:
         if not self.is_complete(rung, entered):
             return []
         expectations = self.expectations(rule.epochs)
+        if not expectations:
+            return []
         gains = []
         for each in entered:
             by_benchmark = [

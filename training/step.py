@@ -5,12 +5,13 @@ of the loss.
 """
 
 import hashlib
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.sgd import sgd
 
 from training.benchmarks import Benchmark
 from training.data import Part
@@ -104,22 +105,17 @@ class Engine:
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
         self.mean_C = torch.tensor(benchmark.mean, device=device)
         self.std_C = torch.tensor(benchmark.std, device=device)
-        self.optimizer = torch.optim.SGD(
-            self.model.parameters(),
-            lr=benchmark.learning_rate,
-            momentum=benchmark.momentum,
-            weight_decay=benchmark.weight_decay,
-            fused=True,
-        )
-        for parameter in self.model.parameters():  # the same as torch's first step, but resumable
-            self.optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        self.learning_rate = benchmark.learning_rate
+        self.momentum = benchmark.momentum
+        self.weight_decay = benchmark.weight_decay
+        self.parameters = list(self.model.parameters())
+        self.buffers = [torch.zeros_like(each) for each in self.parameters]
 
     def start_epoch(self, *, learning_rate: float, values: tuple[float, ...]) -> None:
         """Refresh what is fixed during an epoch, and forget the last epoch's losses."""
         self.model.train()
         self.loss_sum.zero_()
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
+        self.learning_rate = learning_rate
         if len(values) != len(self.values_P):
             self.values_P = self.values_P.new_empty(len(values))
         self.values_P.copy_(torch.tensor(values))
@@ -128,10 +124,25 @@ class Engine:
         """Train on one batch, and add its losses to `loss_sum`."""
         logits_BK = self.model(self.normalise(augment(part, draws)))
         loss = self.loss(logits_BK, part.labels[draws.image], self.values_P).mean()
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
+        self._descend(torch.autograd.grad(loss, self.parameters))
         self.loss_sum += loss.detach() * len(logits_BK)
+
+    @torch.no_grad()
+    def _descend(self, gradients: Sequence[Tensor]) -> None:
+        # The optimiser class would do the same, but imports the compiler to be made: seconds
+        # and 190 MB in every process.
+        sgd(
+            self.parameters,
+            list(gradients),
+            self.buffers,  # type: ignore[arg-type]
+            weight_decay=self.weight_decay,
+            momentum=self.momentum,
+            lr=self.learning_rate,
+            dampening=0,
+            nesterov=False,
+            maximize=False,
+            fused=True,
+        )
 
     @torch.no_grad()
     def score(self, part: Part) -> tuple[Tensor, Tensor]:
@@ -156,8 +167,8 @@ class Engine:
 
     def state(self) -> dict[str, Tensor]:
         """Weights, running statistics and momentum by name: the tensors themselves."""
+        names = (name for name, _ in self.model.named_parameters())
         momentum = {
-            f"momentum.{name}": self.optimizer.state[parameter]["momentum_buffer"]
-            for name, parameter in self.model.named_parameters()
+            f"momentum.{name}": buffer for name, buffer in zip(names, self.buffers, strict=True)
         }
         return {**self.model.state_dict(), **momentum}

@@ -81,7 +81,7 @@ class Home:
         self.settings = Settings(
             database=self.database,
             checkpoints=folder / "checkpoints",
-            place=Place(device="cpu", folder=None),
+            place=Place(device="cpu"),
             workers=workers,
         )
         self.watcher = Recorder()

@@ -18,7 +18,7 @@ from search.workers import Workers
 from training import benchmark
 from training.run import train
 
-PLACE = Place(device="cpu", folder=None)
+PLACE = Place(device="cpu")
 EXECUTORS = {"in process": lambda: InProcess(PLACE), "workers": lambda: Workers(PLACE, 2)}
 
 
@@ -135,7 +135,7 @@ from losses import published
 from search.executors import Job, Place, RunRequest
 from search.workers import Workers
 if __name__ == "__main__":
-    workers = Workers(Place(device="cpu", folder=None), 2)
+    workers = Workers(Place(device="cpu"), 2)
     request = dict(benchmark="resnet8-digits", loss=published()["cross_entropy"], epochs=10_000)
     for seed in (1, 2):
         workers.start(Job(str(seed), ((RunRequest(seed=seed, **request),),)))
