@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from statistics import NormalDist
 
 from optuna import Study
 from optuna.pruners import BasePruner, NopPruner
 from optuna.trial import FrozenTrial, TrialState
-from scipy import stats
 
 from studies.definition import StudyDefinition
 
@@ -52,7 +52,7 @@ class PairedPruner(BasePruner):
     def __init__(self, noise: Callable[[int], float], keep: int, confidence: float) -> None:
         self._noise = noise
         self._keep = keep
-        self._quantile = float(stats.norm.ppf(confidence))
+        self._quantile = NormalDist().inv_cdf(confidence)
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
         """Whether to give the trial up."""

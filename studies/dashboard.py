@@ -27,7 +27,6 @@ from studies.definition import StudyDefinition
 from studies.errors import StudyError
 from studies.standings import spec_of
 from studies.view import StudyView
-from training import benchmark
 
 HOST = "127.0.0.1"
 """Loopback only: the dashboard lets whoever reaches it delete studies."""
@@ -65,7 +64,12 @@ class AnnotatedStorage(RDBStorage):
     def _annotated(self, stored: dict[str, Any]) -> dict[str, Any]:
         with self._lock:
             view = StudyView.load(self._database, self._definition)
-            key = (len(view.rows), [(t.number, t.state, t.last_step) for t in view.trials])
+            key = (
+                view.total,
+                [len(row.final) for row in view.rows],
+                [len(standings) for standings in view.rungs],
+                [(t.number, t.state, t.last_step) for t in view.trials],
+            )
             if key != self._key:
                 self._key, self._cached = key, annotated(view)
         written = {key for key in stored if key.endswith(":note_ver") and _body(stored, key)}
@@ -83,28 +87,9 @@ def annotated(view: StudyView) -> dict[str, Any]:
     for trial in view.trials:
         if "spec" in trial.user_attrs:
             attributes |= _note(f"dashboard:{trial._trial_id}", trial_note(trial))
-    for name, figure in study_figures(view).items():
+    for name, figure in figures.study_figures(view).items():
         attributes[f"dashboard:plot_data:{name}:0"] = figure.to_json()
     return attributes
-
-
-def study_figures(view: StudyView) -> dict[str, Any]:
-    """The study's figures by name, those left out that have nothing to show yet."""
-    shown = {}
-    if view.ladder.finished:
-        best = sorted(view.ladder.finished, key=lambda each: -each.value)[:3]
-        specs = {f"trial {each.number}": each.spec for each in best}
-        classes = benchmark(view.definition.search.benchmarks[0]).num_classes
-        shown["learning-curves"] = figures.learning_curves(view.ladder)
-        shown["loss-shapes"] = figures.loss_shapes(specs, classes)
-        shown["parameters"] = figures.parameters(view.trials)
-    if view.trials:
-        shown["search-history"] = figures.search_history(view.trials)
-    if view.rungs:
-        shown["ladder"] = figures.ladder_gains(view.ladder, view.rungs, view.rows)
-    if view.rows:
-        shown["test-split"] = figures.test_accuracy(view.rows)
-    return shown
 
 
 def study_note(view: StudyView) -> str:

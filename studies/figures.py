@@ -20,6 +20,8 @@ from studies.leaderboard import Row
 from studies.standings import CROSS_ENTROPY, Ladder, Standing, spec_of
 from studies.status import kind
 from studies.tables import Run
+from studies.view import StudyView
+from training import benchmark
 
 INK, GREY = "#1f2937", "#9ca3af"
 COLOURS = ("#2563eb", "#d97706", "#059669", "#dc2626", "#7c3aed", "#0891b2")
@@ -35,6 +37,25 @@ LEAST_DRAWN = 3
 """How many complete trials must have a parameter for its gains to be worth a panel."""
 
 PROBABILITIES = np.linspace(0.01, 0.99, 99)
+
+
+def study_figures(view: StudyView) -> dict[str, go.Figure]:
+    """The study's figures by name, those left out that have nothing to show yet."""
+    shown: dict[str, go.Figure] = {}
+    if view.ladder.finished:
+        best = sorted(view.ladder.finished, key=lambda each: -each.value)[:3]
+        specs = {f"trial {each.number}": each.spec for each in best}
+        classes = benchmark(view.definition.search.benchmarks[0]).num_classes
+        shown["learning-curves"] = learning_curves(view.ladder)
+        shown["loss-shapes"] = loss_shapes(specs, classes)
+        shown["parameters"] = parameters(view.trials)
+    if view.trials:
+        shown["search-history"] = search_history(view.trials)
+    if view.rungs:
+        shown["ladder"] = ladder_gains(view.ladder, view.rungs, view.rows)
+    if view.rows:
+        shown["test-split"] = test_accuracy(view.rows)
+    return shown
 
 
 def learning_curves(ladder: Ladder) -> go.Figure:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import stdtr, stdtrit
 
 Curve = NDArray[np.float64]
 
@@ -46,20 +46,20 @@ class Gain:
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
         """The two-sided confidence interval (Student's t)."""
-        half = stats.t.ppf((1 + confidence) / 2, self.freedom) * self.standard_error
-        return self.mean - float(half), self.mean + float(half)
+        half = float(stdtrit(self.freedom, (1 + confidence) / 2)) * self.standard_error
+        return self.mean - half, self.mean + half
 
     def smallest_found(self, power: float = 0.8, level: float = 0.025) -> float:
         """The smallest true gain that a one-sided test at ``level`` would find with ``power``."""
-        t = stats.t(self.freedom)
-        return float((t.ppf(1 - level) + t.ppf(power)) * self.standard_error)
+        quantiles = stdtrit(self.freedom, 1 - level) + stdtrit(self.freedom, power)
+        return float(quantiles) * self.standard_error
 
     @property
     def p_value(self) -> float:
         """One-sided: how often cross-entropy itself would look this good or better."""
         if self.standard_error == 0:
             return float(self.mean <= 0)
-        return float(stats.t.sf(self.mean / self.standard_error, self.freedom))
+        return float(stdtr(self.freedom, -self.mean / self.standard_error))
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +123,9 @@ class Expectation:
         spread = self._spread_E[-1]
         run = self.residual_E[-1] if rho else spread
         variance = run**2 / len(runs) + ((1 - rho) * spread) ** 2 / len(self.controls)
-        return Gain(float(np.mean(gains)), float(np.sqrt(variance)), self.freedom)
+        # Unpaired, the controls' spread is all that the error rests on.
+        freedom = self.freedom if rho else len(self.controls) - 1
+        return Gain(float(np.mean(gains)), float(np.sqrt(variance)), freedom)
 
     def noise(self, seeds: int, epoch: int) -> float:
         """Standard deviation (points) of the mean gain with which a pruner has to reckon.

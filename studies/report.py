@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial
 from plotly.offline import get_plotlyjs
 
 from studies import records
-from studies.dashboard import study_figures
+from studies.figures import study_figures
 from studies.leaderboard import mean_and_deviation
 from studies.standings import spec_of
 from studies.status import KINDS, kind

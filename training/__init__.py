@@ -7,10 +7,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from training.benchmarks import Benchmark, BenchmarkError, benchmark, benchmarks
+from training.report import EpochReport
 
 if TYPE_CHECKING:
     from training.data import Data, DataError, evaluation_data, search_data
-    from training.run import Diverged, EpochReport, TrainingError, train
+    from training.run import Diverged, TrainingError, train
     from training.step import Loss
 
 __all__ = [

@@ -22,7 +22,7 @@ from training.benchmarks import Benchmark
 from training.data import Data, Part, search_data
 from training.models import build
 from training.models.vgg import Dropout
-from training.run import EpochReport
+from training.report import EpochReport
 from training.step import Loss, derive, draw
 
 Draw = tuple[int, int, int, int]  # index, top, left, flip

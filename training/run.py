@@ -4,7 +4,7 @@ import hashlib
 import math
 import time
 from collections.abc import Generator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -14,6 +14,7 @@ from training.benchmarks import Benchmark
 from training.data import Data, search_data
 from training.models import build
 from training.models.vgg import Dropout
+from training.report import EpochReport
 from training.step import Engine, Loss, derive, draw
 
 
@@ -35,25 +36,6 @@ class Diverged(ArithmeticError):  # noqa: N818 (says what happened, as StopItera
 
     def __str__(self) -> str:
         return f"{self.what} is not finite in epoch {self.epoch}"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EpochReport:
-    """What one epoch came to.
-
-    Attributes:
-        epoch: Counted from 0.
-        train_loss: Mean of the run's own loss over the epoch's training images.
-        accuracy: On the scoring part after the epoch, in %.
-        cross_entropy: Plain, on the scoring part, mean in nats.
-        seconds: Duration of training and scoring.
-    """
-
-    epoch: int
-    train_loss: float
-    accuracy: float
-    cross_entropy: float
-    seconds: float
 
 
 def train(  # noqa: PLR0913 (every argument is given by name)

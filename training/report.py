@@ -1,0 +1,22 @@
+"""What a run says after each epoch. No torch: a coordinator reads reports and trains nothing."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EpochReport:
+    """What one epoch came to.
+
+    Attributes:
+        epoch: Counted from 0.
+        train_loss: Mean of the run's own loss over the epoch's training images.
+        accuracy: On the scoring part after the epoch, in %.
+        cross_entropy: Plain, on the scoring part, mean in nats.
+        seconds: Duration of training and scoring.
+    """
+
+    epoch: int
+    train_loss: float
+    accuracy: float
+    cross_entropy: float
+    seconds: float
