@@ -7,6 +7,7 @@ checkpoint when it is asked for again.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -30,6 +31,9 @@ from studies.standings import CROSS_ENTROPY, finished
 
 BASELINES = ("cross_entropy", "label_smoothing", "focal", "poly1")
 """Published losses that open every study, so that what is found stands beside them."""
+
+POLL = 2.0
+"""Seconds between two looks at what other coordinators still have to finish."""
 
 Controls = Mapping[str, Mapping[int, list[float]]]
 """Accuracy curves (%) of plain cross-entropy: by benchmark, by seed."""
@@ -84,14 +88,17 @@ class Coordinator:
             StudyError: a data set is missing or damaged.
         """
         self._total = total
-        release_dead_trials(self._study, self._bench.database.storage, self._leases)
-        self._enqueue_baselines()
+        with self._leases.in_turn():
+            self._enqueue_baselines()
         for each in finished(self._study.get_trials(deepcopy=False)):
             self._learn(self._restored(each.spec))
         left = max(0, total - self._started())
         self._bench.watcher.phase("search", left * self._epochs_of_a_trial)
         try:
             drive(self._bench.executor, self._next_job, self._handle)
+            while self._others_at_work():  # or dead: then their trials come to us
+                time.sleep(POLL)
+                drive(self._bench.executor, self._next_job, self._handle)
         finally:
             if self._active:
                 self._bench.executor.close()  # first: a checkpoint is written as it closes
@@ -103,6 +110,10 @@ class Coordinator:
     def _started(self) -> int:
         trials = self._study.get_trials(deepcopy=False)
         return sum(trial.state != TrialState.WAITING for trial in trials)
+
+    @property
+    def _numbers(self) -> set[int]:
+        return {active.trial.number for active in self._active.values()}
 
     @property
     def _epochs_of_a_trial(self) -> int:
@@ -117,7 +128,15 @@ class Coordinator:
             if values is not None and name not in known:
                 self._study.enqueue_trial(values, user_attrs={"baseline": name})
 
+    def _others_at_work(self) -> bool:
+        running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return self._leases.shared and len(running) > 0
+
     def _next_job(self) -> Job | None:
+        if not self._active or self._leases.shared:
+            release_dead_trials(
+                self._study, self._bench.database.storage, self._leases, at_work=self._numbers
+            )
         while self._started() < self._total:
             trial = self._study.ask()
             trial.set_user_attr("lease", self._leases.mine)

@@ -90,12 +90,14 @@ def run_study(
             study_id=row.id,
         )
         study = open_optuna_study(database.storage, definition.name)
-        controls = train_controls(bench, definition, 0)
+        with leases.in_turn():
+            controls = train_controls(bench, definition, 0)
         Coordinator(bench, definition, study, controls, leases).run(total)
-        for rung in range(1, len(definition.rungs)):
-            climb(bench, definition, study, rung)
-        if definition.promotion.automatic:
-            promote(bench, definition, study, Promotion())
+        with leases.in_turn():
+            for rung in range(1, len(definition.rungs)):
+                climb(bench, definition, study, rung)
+            if definition.promotion.automatic:
+                promote(bench, definition, study, Promotion())
 
 
 @dataclass(frozen=True, kw_only=True)

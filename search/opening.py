@@ -17,8 +17,8 @@ from studies.errors import StudyError
 from studies.lease import Leases
 from studies.tables import Study, now
 
-GRACE = timedelta(seconds=60)
-"""How old a running trial must be that names no lease before it counts as dead."""
+GRACE = timedelta(seconds=10)
+"""How old a running trial must be that names no living coordinator before it counts as dead."""
 
 
 def register(
@@ -59,10 +59,19 @@ def open_optuna_study(storage: RDBStorage, name: str) -> optuna.Study:
     return study
 
 
-def release_dead_trials(study: optuna.Study, storage: RDBStorage, leases: Leases) -> None:
-    """Let the trials of dead coordinators wait, so that the next ``ask`` gives them out again."""
+def release_dead_trials(
+    study: optuna.Study, storage: RDBStorage, leases: Leases, *, at_work: set[int]
+) -> None:
+    """Let the trials of dead coordinators wait, so that the next ``ask`` gives them out again.
+
+    Args:
+        study: Optuna's study.
+        storage: where it is kept.
+        leases: who is alive.
+        at_work: this coordinator's own trials, by number.
+    """
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if not _is_at_work(trial, leases):
+        if trial.number not in at_work and not _is_at_work(trial, leases):
             requeue(study, storage, trial.number)
 
 
@@ -76,8 +85,8 @@ def requeue(study: optuna.Study, storage: RDBStorage, number: int) -> None:
 
 def _is_at_work(trial: FrozenTrial, leases: Leases) -> bool:
     lease = trial.user_attrs.get("lease")
-    if lease is not None:
-        return leases.alive(int(lease))
+    if lease is not None and int(lease) != leases.mine and leases.alive(int(lease)):
+        return True
     # Another coordinator may be between asking for this trial and putting its name on it.
     young = trial.datetime_start is not None and datetime.now() - trial.datetime_start < GRACE
     return leases.shared and young

@@ -20,6 +20,9 @@ from studies.errors import StudyError
 LEASE_CLASS = 0x105C1
 """First half of the PostgreSQL advisory lock that a lease holds; its id is the second."""
 
+TURN_CLASS = 0x105C2
+"""First half of the advisory lock of the coordinator whose turn it is; the study is the second."""
+
 
 class Leases:
     """The lease of this coordinator, and the question whether another one is alive.
@@ -28,14 +31,31 @@ class Leases:
         mine: the id of this coordinator's lease.
     """
 
-    def __init__(self, mine: int, connection: Connection | None) -> None:
+    def __init__(self, mine: int, study_id: int, connection: Connection | None) -> None:
         self.mine = mine
+        self._study_id = study_id
         self._connection = connection
 
     @property
     def shared(self) -> bool:
         """Whether other coordinators may work on the study at the same time."""
         return self._connection is not None
+
+    @contextmanager
+    def in_turn(self) -> Iterator[None]:
+        """Let one coordinator at a time into the block: what it trains, the next one finds."""
+        if self._connection is None:
+            yield
+            return
+        lock = {"class": TURN_CLASS, "id": self._study_id}
+        self._connection.execute(text("SELECT pg_advisory_lock(:class, :id)"), lock)
+        self._connection.commit()
+        try:
+            yield
+        finally:
+            self._connection.rollback()
+            self._connection.execute(text("SELECT pg_advisory_unlock(:class, :id)"), lock)
+            self._connection.commit()
 
     def alive(self, lease_id: int) -> bool:
         """Whether the coordinator with that lease is still at work."""
@@ -90,7 +110,7 @@ def lease(database: Database, study_id: int) -> Iterator[Leases]:
             connection.commit()
             stack.callback(_unlock, connection)
         try:
-            yield Leases(mine, connection)
+            yield Leases(mine, study_id, connection)
         finally:
             with database.transaction() as session:
                 records.end_lease(session, mine)
