@@ -11,7 +11,7 @@ from losses import LossSpec
 from search.listings import render
 from studies.definition import StudyDefinition
 from studies.errors import StudyError
-from studies.leaderboard import Row, mean_and_deviation
+from studies.leaderboard import CAUTION, Row, mean_and_deviation
 from studies.standings import Standing
 from studies.status import KINDS, kind
 from studies.view import StudyView
@@ -63,9 +63,9 @@ def summarise(view: StudyView, study: str) -> str:
     for number, standings in enumerate(view.rungs, start=1):
         lines.append(_rung_line(number, standings, view.definition))
     if view.rows:
-        lines += ["", leaderboard_table(view.rows), ""]
-    if view.verdict and view.claim:
-        lines.append(f"trial {view.claim['trial']} is {view.verdict.words}")
+        lines += ["", leaderboard_table(view.rows), CAUTION, ""]
+    if view.conclusion:
+        lines.append(f"on the test split, {view.conclusion}")
     return "\n".join(lines + _next_lines(view, study))
 
 

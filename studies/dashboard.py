@@ -108,8 +108,8 @@ def study_note(view: StudyView) -> str:
     ]
     if best := view.status["best"]:
         lines += ["", f"Best so far: trial {best['trial']}, {best['gain']:+.2f} points."]
-    if view.verdict and view.claim:
-        lines += ["", f"On the test split, trial {view.claim['trial']} is {view.verdict.words}."]
+    if view.conclusion:
+        lines += ["", f"On the test split, {view.conclusion}."]
     return "\n".join(lines)
 
 

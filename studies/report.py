@@ -10,7 +10,7 @@ from plotly.offline import get_plotlyjs
 
 from studies import records
 from studies.figures import study_figures
-from studies.leaderboard import mean_and_deviation
+from studies.leaderboard import CAUTION, mean_and_deviation
 from studies.standings import spec_of
 from studies.status import KINDS, kind
 from studies.tables import now
@@ -42,6 +42,7 @@ def report(view: StudyView) -> str:
         expectations=view.ladder.expectations(epochs) if view.ladder.controls else {},
         trials=[_row(trial) for trial in view.trials],
         spread=mean_and_deviation,
+        caution=CAUTION,
         plotly_js=get_plotlyjs(),
         version=records.package_version(),
         commit=records.commit(),

@@ -19,6 +19,11 @@ from studies.tables import Run
 CROSS_ENTROPY = published()["cross_entropy"]
 
 
+def published_name(spec: LossSpec) -> str | None:
+    """The name under which a loss was published, if it was: then nothing new was found."""
+    return next((name for name, known in published().items() if known == spec), None)
+
+
 @dataclass(frozen=True)
 class Finished:
     """A complete trial: its gain at search fidelity is the value that Optuna was told."""

@@ -14,7 +14,7 @@ from studies.database import Database
 from studies.definition import StudyDefinition
 from studies.errors import StudyError
 from studies.leaderboard import Row, Verdict, leaderboard, verdict
-from studies.standings import Ladder, Standing
+from studies.standings import Ladder, Standing, published_name
 from studies.status import status
 
 
@@ -65,8 +65,18 @@ class StudyView:
             rungs=[each for each in standings if each],
             rows=rows,
             claim=claim,
-            verdict=verdict(rows, claim) if claim else None,
+            verdict=verdict(evaluations, claim) if claim else None,
         )
+
+    @property
+    def conclusion(self) -> str | None:
+        """What the evaluations show of the primary claim, as a sentence."""
+        if self.verdict is None or self.claim is None:
+            return None
+        pick = next(row.spec for row in self.rows if row.spec.id == self.claim["loss"])
+        known = published_name(pick)
+        who = f"trial {self.claim['trial']}" + (f", the published {known}," if known else "")
+        return f"{who} is {self.verdict.words}"
 
 
 def trials_of(database: Database, name: str) -> list[FrozenTrial]:
