@@ -81,12 +81,25 @@ def settings(
     from search.launch import Settings
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    checkpoints = home() / "checkpoints"
+    _check_folder(checkpoints)  # before anything is written
     return Settings(
         database=database or open_database(storage, create=True),
-        checkpoints=home() / "checkpoints",
+        checkpoints=checkpoints,
         place=Place(device=device, folder=data),
         workers=workers,
     )
+
+
+def _check_folder(folder: Path) -> None:
+    from studies.errors import StudyError
+
+    nearest = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise StudyError(
+            f"{folder} must be a folder that can be written to, but {nearest} is none "
+            "(LOSSCOUT_HOME names its parent)"
+        )
 
 
 def read_study(study: str) -> tuple[StudyDefinition, str]:

@@ -141,6 +141,17 @@ def test_evaluate_prints_json_and_evaluates_once(folder, monkeypatch, capsys):
     assert again == first  # to the seconds: it was not trained again
 
 
+@pytest.mark.parametrize("command", ["search tiny.toml", "evaluate focal"])
+def test_an_unusable_home_is_told_before_anything_is_written(command, folder, monkeypatch, capsys):
+    monkeypatch.setenv("LOSSCOUT_HOME", str(folder / "tiny.toml"))
+    before = sorted(folder.rglob("*"))
+    assert losscout(f"{command} --storage sqlite:///new.db", monkeypatch) == 2
+    err = capsys.readouterr().err
+    assert "must be a folder that can be written to" in err
+    assert err.count("\n") == 1
+    assert sorted(folder.rglob("*")) == before
+
+
 @pytest.mark.parametrize("command", ["families", "families curriculum", "benchmarks"])
 def test_listings(command, folder, monkeypatch, capsys):
     assert losscout(command, monkeypatch) == 0
