@@ -24,8 +24,8 @@ MIGRATION_KEY = 0x105C0
 """PostgreSQL advisory lock under which the schema is created and migrated."""
 
 FAULTS = (SQLAlchemyError, OptunaError, CommandError, RuntimeError, ImportError, OSError)
-"""What opening a database raises: Optuna's RuntimeError and Alembic's CommandError where the schema
-is newer than the software."""
+"""What opening a database raises; RuntimeError and CommandError say that its schema is newer
+than the software."""
 
 SECRETS = ("password", "passwd", "pwd", "passfile", "sslpassword", "token", "secret")
 

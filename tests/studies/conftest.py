@@ -314,6 +314,13 @@ def promoted(
         yield Kept(database, definition)
 
 
+@pytest.fixture(scope="session")
+def done(files: dict[str, Path]) -> Iterator[Kept]:
+    """A promoted study that all tests share, to read."""
+    with opened(files["promoted"]) as database:
+        yield Kept(database, parse(KEPT, source="kept.toml"))
+
+
 class Quiet:
     """A watcher that looks away."""
 

@@ -6,6 +6,7 @@ import io
 import json
 import socket
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from urllib.request import urlopen
 from wsgiref.util import setup_testing_defaults
@@ -59,6 +60,12 @@ class Browser:
         return study
 
 
+@pytest.fixture(scope="module")
+def reader(done, tmp_path_factory: pytest.TempPathFactory) -> Browser:
+    """On a study that stays as it is: what is drawn of it is drawn once."""
+    return Browser(done, tmp_path_factory.mktemp("artifacts"))
+
+
 @pytest.fixture
 def browser(promoted, tmp_path: Path) -> Browser:
     return Browser(promoted, tmp_path / "artifacts")
@@ -77,8 +84,8 @@ def figures(study: Any) -> set[str]:
     return {each["id"] for each in study["plotly_graph_objects"]}
 
 
-def test_the_study_has_our_figures_and_notes(browser: Browser) -> None:
-    study = browser.get()
+def test_the_study_has_our_figures_and_notes(reader: Browser) -> None:
+    study = reader.get()
     assert figures(study) == {
         "learning-curves",
         "loss-shapes",
@@ -95,8 +102,8 @@ def test_the_study_has_our_figures_and_notes(browser: Browser) -> None:
     assert "better than cross-entropy: +3.00 points" in note
 
 
-def test_every_trial_has_a_note_with_its_formula(browser: Browser) -> None:
-    notes = [trial["note"]["body"] for trial in browser.get()["trials"]]
+def test_every_trial_has_a_note_with_its_formula(reader: Browser) -> None:
+    notes = [trial["note"]["body"] for trial in reader.get()["trials"]]
     assert len(notes) == 5
     assert "gain +2.00 (standard error 0.25)" in notes[1]
     assert notes[1].startswith("### focal\n")
@@ -111,18 +118,18 @@ def test_the_note_has_the_formula_line_by_line(make_trial) -> None:
     assert shown.replace("\n", ", ") == f"loss = {spec.formula}"
 
 
-def test_the_list_of_studies_is_served(browser: Browser) -> None:
-    status, answer = browser.ask("GET", "/api/studies")
+def test_the_list_of_studies_is_served(reader: Browser) -> None:
+    status, answer = reader.ask("GET", "/api/studies")
     assert status == 200
     assert [each["study_name"] for each in answer["study_summaries"]] == ["kept"]
 
 
-def test_reading_writes_nothing(browser: Browser, promoted) -> None:
-    before = rows(promoted.database)
-    for path in ("/api/meta", "/api/studies", browser.study, f"{browser.study}/param_importances"):
-        browser.ask("GET", path)
-    browser.get()
-    assert rows(promoted.database) == before
+def test_reading_writes_nothing(reader: Browser, done) -> None:
+    before = rows(done.database)
+    for path in ("/api/meta", "/api/studies", reader.study, f"{reader.study}/param_importances"):
+        reader.ask("GET", path)
+    reader.get()
+    assert rows(done.database) == before
 
 
 @pytest.mark.parametrize("trial", [None, 1])
@@ -163,8 +170,8 @@ def test_an_emptied_note_is_ours_again(browser: Browser) -> None:
     assert browser.get()["note"]["body"] == "again"
 
 
-def test_an_outdated_note_is_a_conflict(browser: Browser) -> None:
-    status, _ = browser.ask("PUT", f"{browser.study}/note", {"body": "mine", "version": 9})
+def test_an_outdated_note_is_a_conflict(reader: Browser) -> None:
+    status, _ = reader.ask("PUT", f"{reader.study}/note", {"body": "mine", "version": 9})
     assert status == 409
 
 
@@ -219,8 +226,6 @@ def test_only_this_machine_is_served(kept, tmp_path: Path) -> None:
 def test_the_address_that_is_announced_answers(kept, tmp_path: Path) -> None:
     with listening(kept.database, kept.definition, port=0, artifacts=tmp_path) as (server, url):
         server.timeout = 10
-        from threading import Thread
-
         thread = Thread(target=server.handle_request)
         thread.start()
         with urlopen(url, timeout=10) as answer:

@@ -34,7 +34,7 @@ def trace(figure, name: str):
         ("kept", set()),
         ("climbed", {"learning-curves", "loss-shapes", "parameters", "search-history", "ladder"}),
         (
-            "promoted",
+            "done",
             {
                 "learning-curves",
                 "loss-shapes",
@@ -117,8 +117,8 @@ def test_history_shows_each_trial_at_its_last_gain(make_trial) -> None:
     assert list(trace(figure, "complete").error_y.array) == [0.5]
 
 
-def test_the_ladder_follows_each_candidate_as_far_as_it_came(promoted) -> None:
-    seen = view(promoted)
+def test_the_ladder_follows_each_candidate_as_far_as_it_came(done) -> None:
+    seen = view(done)
     figure = figures.ladder_gains(seen.ladder, seen.rungs, seen.rows)
     steps = {each.name: list(each.x) for each in figure.data}
     assert steps == {
@@ -135,8 +135,8 @@ def test_the_ladder_follows_each_candidate_as_far_as_it_came(promoted) -> None:
     )
 
 
-def test_test_accuracy_is_a_point_a_seed(promoted) -> None:
-    figure = figures.test_accuracy(view(promoted).rows)
+def test_test_accuracy_is_a_point_a_seed(done) -> None:
+    figure = figures.test_accuracy(view(done).rows)
     assert {each.y[0]: list(each.x) for each in figure.data} == {
         "trial 3": [84, 82, 83],
         "focal": [81, 79.5, 80.5],

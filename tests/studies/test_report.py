@@ -8,6 +8,7 @@ import pytest
 from plotly.offline import get_plotlyjs
 
 from losses import published
+from studies import records
 from studies.definition import StudyDefinition
 from studies.report import report
 from studies.view import StudyView
@@ -50,7 +51,7 @@ def page_of(kept) -> Page:
     return Page(report(StudyView.load(kept.database, kept.definition)))
 
 
-@pytest.fixture(params=["kept", "climbed", "promoted"])
+@pytest.fixture(params=["kept", "climbed", "done"])
 def stage(request):
     """A study that has just begun, one on its way, and one that is done."""
     return request.getfixturevalue(request.param)
@@ -64,15 +65,15 @@ def test_the_page_is_complete_in_itself(stage) -> None:
         assert "http" not in script.replace("http://www.w3.org", "")
 
 
-def test_what_the_user_wrote_is_never_run(stage) -> None:
-    stage.add_trial(
+def test_what_the_user_wrote_is_never_run(promoted) -> None:
+    promoted.add_trial(
         LOSSES["focal"], 0.1, baseline="<script>alert('name')</script>", reason="<b>why</b>"
     )
-    text = report(StudyView.load(stage.database, stage.definition))
+    text = report(StudyView.load(promoted.database, promoted.definition))
     assert not re.search(r"<script>\s*alert", text)
     assert "<b>why</b>" not in text
     words = Page(text).words
-    assert stage.definition.description in words  # shown as it was written
+    assert promoted.definition.description in words  # shown as it was written
     assert "<script>alert('name')</script>" in words
     assert "<b>why</b>" in words
 
@@ -102,8 +103,8 @@ def test_a_study_on_its_way(climbed) -> None:
     assert "not sampled yet" in words
 
 
-def test_a_study_that_is_done(promoted) -> None:
-    words = page_of(promoted).words
+def test_a_study_that_is_done(done) -> None:
+    words = page_of(done).words
     assert "better than cross-entropy: +3.00 points" in words
     assert LOSSES["focal"].formula in words
     assert "83.00 (1.00)" in words  # mean and deviation of 84, 82 and 83
@@ -113,8 +114,6 @@ def test_a_study_that_is_done(promoted) -> None:
 def test_a_study_whose_claim_cannot_be_judged(promoted) -> None:
     """The claim names a seed that was never evaluated."""
     with promoted.database.transaction() as session:
-        from studies import records
-
         row = records.find_study(session, "kept")
         assert row is not None
         row.primary_claim = row.primary_claim | {"seeds": [42, 1012]}
