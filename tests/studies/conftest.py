@@ -57,20 +57,20 @@ benchmarks = ["resnet8-digits"]
 trials = 5
 epochs = 1
 seeds = 1
-keep = 2
+keep = 1
 [space]
 family = "composite"
 parameters = ["m", "eps", "gamma", "a1"]
 [[ladder]]
 epochs = 1
-seeds = 2
+seeds = 1
 keep = 1
 [promotion]
 automatic = true
 epochs = 1
 seeds = [42, 123]
 controls = 8
-against = ["label_smoothing"]
+against = []
 """
 
 EVALUATION_SEEDS = (42, 123, 456, 1001, 1002, 1003, 1004, 1005)
