@@ -206,6 +206,13 @@ def test_a_run_is_compared_epoch_by_epoch_as_far_as_it_went() -> None:
     assert expectation.gains(1, [11, 22]) == pytest.approx([1, 2])
 
 
+@pytest.mark.parametrize(("seeds", "expected"), [(PAIRED, CONTROLS - 1 + 2), (UNPAIRED, 7)])
+def test_unpaired_the_error_rests_on_the_controls_alone(seeds: range, expected: int) -> None:
+    study = Simulated(np.random.default_rng(27), 0.5)
+    expectation = study.expectation(study.runs(0.0, PAIRED))  # one loss: two more degrees
+    assert expectation.gain(study.runs(0.0, seeds)).freedom == expected
+
+
 @pytest.mark.parametrize("controls", [{}, {1: [70.0]}])
 def test_one_control_is_none(controls: dict[int, list[float]]) -> None:
     with pytest.raises(

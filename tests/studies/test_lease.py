@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from threading import Thread
 
 import pytest
 from sqlalchemy.engine import URL
@@ -155,6 +156,27 @@ def test_coordinators_share_a_study_on_postgresql(postgres: URL) -> None:
 
 def alive(asked: Leases, *others: Leases) -> list[bool]:
     return [asked.alive(other.mine) for other in others]
+
+
+@pytest.mark.postgres
+def test_coordinators_take_turns_on_postgresql(postgres: URL) -> None:
+    database = Database(postgres)
+    study = a_study(database)
+    came: list[str] = []
+
+    def second() -> None:
+        with theirs.in_turn():
+            came.append("second")
+
+    with lease(database, study) as mine, lease(database, study) as theirs:
+        with mine.in_turn():
+            waiting = Thread(target=second)
+            waiting.start()
+            waiting.join(timeout=0.5)
+            came.append("first")
+        waiting.join(timeout=10)
+    assert came == ["first", "second"]
+    database.close()
 
 
 @pytest.mark.postgres
