@@ -113,6 +113,12 @@ def controls(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def stocked(tmp_path: Path, controls: Path) -> str:
+    """The URL of a copy of that database."""
+    return f"sqlite:///{_copied(controls, tmp_path / 'stocked') / controls.name}"
+
+
+@pytest.fixture
 def home(tmp_path: Path, controls: Path) -> Iterator[Home]:
     made = Home(_copied(controls, tmp_path))
     yield made

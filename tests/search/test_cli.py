@@ -87,8 +87,8 @@ def test_wrong_input_is_told_in_one_line(command, folder, monkeypatch, capsys):
     assert sorted(folder.rglob("*")) == before
 
 
-def test_a_study_from_search_to_export(folder, monkeypatch, capsys, controls):
-    storage = f"--storage sqlite:///{controls}"
+def test_a_study_from_search_to_export(folder, monkeypatch, capsys, stocked):
+    storage = f"--storage {stocked}"
     assert losscout(f"search tiny.toml {storage}", monkeypatch) == 0
     out, err = capsys.readouterr()
     assert "losscout promote tiny.toml" in out
@@ -114,8 +114,8 @@ def test_a_study_from_search_to_export(folder, monkeypatch, capsys, controls):
         assert message in capsys.readouterr().err
 
 
-def test_another_definition_is_refused_unless_amended(folder, monkeypatch, capsys, controls):
-    storage = f"--storage sqlite:///{controls}"
+def test_another_definition_is_refused_unless_amended(folder, monkeypatch, capsys, stocked):
+    storage = f"--storage {stocked}"
     warm = conftest.TINY.replace('"tiny"', '"warm"')
     (folder / "warm.toml").write_text(warm.replace("confidence = 0.6", "confidence = 0.7"))
     command = f"search warm.toml --trials 1 {storage}"
