@@ -20,7 +20,7 @@ from training import benchmark
 ATTEMPTS = 3
 """How often a run is tried that ran out of memory or lost its worker: not the loss's doing."""
 
-CURVES = ("train_loss", "accuracy", "cross_entropy")
+CURVES = ("train_loss", "accuracy", "cross_entropy", "calibration_error")
 
 
 class RunFailedError(RuntimeError):

@@ -110,12 +110,10 @@ def train(  # noqa: PLR0913 (every argument is given by name)
             optimizer.step()
             loss_sum += mean_loss.item() * len(labels_B)
         scheduler.step()
-        cross_entropy, accuracy = _score(model, scoring_set, device=device, workers=workers)
         yield EpochReport(
             epoch=epoch,
             train_loss=loss_sum / len(training_set.labels),
-            accuracy=accuracy,
-            cross_entropy=cross_entropy,
+            **_score(model, scoring_set, device=device, workers=workers),
             seconds=time.perf_counter() - start,
         )
 
@@ -132,15 +130,35 @@ def _loader(
 @torch.no_grad()
 def _score(
     model: nn.Module, images: Augmented, *, device: torch.device, workers: int
-) -> tuple[float, float]:
-    """Mean plain cross-entropy in nats, and accuracy in %."""
+) -> dict[str, float]:
+    """Accuracy in %, mean plain cross-entropy in nats, and calibration error in points."""
     model.eval()
-    cross_entropy, correct, n = 0.0, 0, len(images.labels)
-    centred = [(index, 0, 0, 0) for index in range(n)]
-    batches = [centred[first : first + 500] for first in range(0, n, 500)]
+    centred = [(index, 0, 0, 0) for index in range(len(images.labels))]
+    batches = [centred[first : first + 500] for first in range(0, len(centred), 500)]
+    logits, labels = [], []
     for images_BCHW, labels_B in _loader(images, batches, workers):
-        logits_BK = model(images_BCHW.to(device))
-        labels_B = labels_B.to(device)
-        cross_entropy += F.cross_entropy(logits_BK, labels_B, reduction="sum").item()
-        correct += int((logits_BK.argmax(1) == labels_B).sum().item())
-    return cross_entropy / n, 100 * correct / n
+        logits.append(model(images_BCHW.to(device)).cpu())
+        labels.append(labels_B)
+    logits_NK, labels_N = torch.cat(logits), torch.cat(labels)
+    confidence_N, predicted_N = logits_NK.softmax(dim=1).max(dim=1)
+    hits = (predicted_N == labels_N).tolist()
+    return {
+        "accuracy": 100 * sum(hits) / len(hits),
+        "cross_entropy": F.cross_entropy(logits_NK, labels_N).item(),
+        "calibration_error": _calibration_error(confidence_N.tolist(), hits),
+    }
+
+
+def _calibration_error(confidences: list[float], hits: list[bool], bins: int = 15) -> float:
+    error = 0.0
+    for first in range(bins):
+        inside = [
+            (confidence, hit)
+            for confidence, hit in zip(confidences, hits, strict=True)
+            if first / bins < confidence <= (first + 1) / bins
+        ]
+        if inside:
+            accuracy = sum(hit for _, hit in inside) / len(inside)
+            confidence = sum(confidence for confidence, _ in inside) / len(inside)
+            error += len(inside) / len(hits) * abs(accuracy - confidence)
+    return 100 * error

@@ -12,6 +12,7 @@ class EpochReport:
         train_loss: Mean of the run's own loss over the epoch's training images.
         accuracy: On the scoring part after the epoch, in %.
         cross_entropy: Plain, on the scoring part, mean in nats.
+        calibration_error: Expected calibration error (15 bins) there, in percentage points.
         seconds: Duration of training and scoring.
     """
 
@@ -19,4 +20,5 @@ class EpochReport:
     train_loss: float
     accuracy: float
     cross_entropy: float
+    calibration_error: float
     seconds: float

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from training import checkpoint as checkpoints
+from training import metrics
 from training.benchmarks import Benchmark
 from training.data import Data, search_data
 from training.models import build
@@ -156,16 +157,23 @@ class _Run:
         )
         for draws in batches:
             engine.step(data.training, draws)
-        sums = torch.stack((engine.loss_sum, *engine.score(data.scoring)))
-        loss_sum, cross_entropy, correct = sums.tolist()
+        logits_NK, labels_N = engine.logits(data.scoring), data.scoring.labels
+        results = (
+            engine.loss_sum,
+            metrics.cross_entropy(logits_NK, labels_N),
+            metrics.accuracy(logits_NK, labels_N),
+            metrics.calibration_error(logits_NK, labels_N),
+        )
+        loss_sum, cross_entropy, accuracy, calibration_error = torch.stack(results).tolist()
         for what, value in (("training loss", loss_sum), ("cross-entropy", cross_entropy)):
             if not math.isfinite(value):
                 raise Diverged(epoch, what)
         report = EpochReport(
             epoch=epoch,
             train_loss=loss_sum / len(data.training.labels),
-            accuracy=100 * correct / len(data.scoring.labels),
-            cross_entropy=cross_entropy / len(data.scoring.labels),
+            accuracy=accuracy,
+            cross_entropy=cross_entropy,
+            calibration_error=calibration_error,
             seconds=time.perf_counter() - start,
         )
         self.reports.append(report)

@@ -9,7 +9,6 @@ from collections.abc import Hashable, Sequence
 from typing import NamedTuple, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.sgd import sgd
 
@@ -145,18 +144,11 @@ class Engine:
         )
 
     @torch.no_grad()
-    def score(self, part: Part) -> tuple[Tensor, Tensor]:
-        """Plain cross-entropy (the sum, in nats) and correct answers, without augmentation."""
+    def logits(self, part: Part) -> Tensor:
+        """The logits of every image of a part, without augmentation: [N, K]."""
         self.model.eval()
-        cross_entropy = torch.zeros_like(self.loss_sum)
-        correct = torch.zeros_like(self.loss_sum)
-        images = torch.split(part.images, SCORING_BATCH)
-        labels = torch.split(part.labels, SCORING_BATCH)
-        for images_BHWC, labels_B in zip(images, labels, strict=True):
-            logits_BK = self.model(self.normalise(images_BHWC))
-            cross_entropy += F.cross_entropy(logits_BK, labels_B, reduction="sum")
-            correct += (logits_BK.argmax(1) == labels_B).sum()
-        return cross_entropy, correct
+        batches = torch.split(part.images, SCORING_BATCH)
+        return torch.cat([self.model(self.normalise(images_BHWC)) for images_BHWC in batches])
 
     def normalise(self, images_BHWC: Tensor) -> Tensor:
         """Bytes [B, H, W, C] to floats [B, C, H, W] in channels-last order."""
