@@ -133,6 +133,11 @@ def promote(  # noqa: PLR0913 (click hands over every option by name)
 @click.option("--benchmark", "benchmarks", multiple=True, help="[default: resnet8-digits]")
 @click.option("--epochs", type=click.IntRange(1), help="[default: the benchmark's]")
 @click.option("--seeds", default="42", show_default=True, help="Such as 42,123,456.")
+@click.option(
+    "--subset",
+    type=click.IntRange(1),
+    help="Train on so many images: a dry run, never in a leaderboard.",
+)
 @json_option
 @storage_option
 @training_options
@@ -144,11 +149,11 @@ def evaluate(loss: str, as_json: bool, storage: str | None, **options: Any) -> N
     name, spec = arguments.loss(loss)
     entry = Entry(name=name, spec=spec, seeds=arguments.seeds(options.pop("seeds")))
     names = arguments.benchmarks(options.pop("benchmarks")) or ["resnet8-digits"]
-    epochs = options.pop("epochs")
+    only = {name: options.pop(name) for name in ("epochs", "subset")}
     settings = arguments.settings(storage, **options)
     watching = arguments.watching(f"evaluation of {name}")
     with arguments.interruptible("the same command"):
-        results = launch.evaluate_loss(settings, entry, names, epochs, watching)
+        results = launch.evaluate_loss(settings, entry, names, watching, **only)
     if as_json:
         for result in results:
             click.echo(json.dumps(result))

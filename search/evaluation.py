@@ -26,7 +26,11 @@ class Entry:
 
 
 def evaluate(
-    bench: Workbench, entries: Iterable[Entry], benchmarks: Sequence[str], epochs: int | None
+    bench: Workbench,
+    entries: Iterable[Entry],
+    benchmarks: Sequence[str],
+    epochs: int | None,
+    subset: int | None = None,
 ) -> list[tuple[Entry, Run]]:
     """Evaluate losses on benchmarks, by the benchmarks' own epochs unless told otherwise.
 
@@ -42,6 +46,7 @@ def evaluate(
                     seed=seed,
                     epochs=epochs or benchmark(name).epochs,
                     split="evaluation",
+                    subset=subset,
                 ),
                 entry.trial,
             ),

@@ -24,6 +24,7 @@ class RunRequest:
 
     Attributes:
         split: "search" scores on validation images, "evaluation" opens the test split.
+        subset: train on so many images only: a dry run.
         checkpoint: where the run keeps its state, and where it goes on from.
     """
 
@@ -32,6 +33,7 @@ class RunRequest:
     seed: int
     epochs: int
     split: Literal["search", "evaluation"] = "search"
+    subset: int | None = None
     checkpoint: Path | None = None
 
 
@@ -138,7 +140,7 @@ def perform(job: Job, place: Place) -> Generator[Event]:
 
 def _lockstep(job: Job, group: tuple[RunRequest, ...], place: Place) -> Generator[Event]:
     from training import benchmark
-    from training.data import evaluation_data, search_data
+    from training.data import evaluation_data, search_data, subset
     from training.run import train
 
     _limit_threads(group, place)
@@ -148,6 +150,8 @@ def _lockstep(job: Job, group: tuple[RunRequest, ...], place: Place) -> Generato
         for request in group:
             protocol = benchmark(request.benchmark)
             data = open_split[request.split](protocol, folder=place.folder, device=place.device)
+            if request.subset is not None:
+                data = subset(data, request.subset, name=protocol.data)
             run = train(
                 protocol,
                 request.loss,

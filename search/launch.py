@@ -170,10 +170,20 @@ def evaluate_loss(
     settings: Settings,
     entry: Entry,
     benchmarks: Sequence[str],
-    epochs: int | None,
     watching: Watching,
+    *,
+    epochs: int | None = None,
+    subset: int | None = None,
 ) -> list[dict[str, Any]]:
     """Evaluate a loss outside any study.
+
+    Args:
+        settings: where.
+        entry: the loss and its seeds.
+        benchmarks: by name.
+        watching: shows how it goes.
+        epochs: None for the benchmark's own.
+        subset: train on so many images only: a dry run, which no leaderboard shows.
 
     Returns:
         A mapping for each run, ready for JSON; its gain is None where cross-entropy was evaluated
@@ -189,7 +199,7 @@ def evaluate_loss(
             checkpoints=settings.checkpoints,
             watcher=watcher,
         )
-        runs = [run for _, run in evaluate(bench, [entry], benchmarks, epochs)]
+        runs = [run for _, run in evaluate(bench, [entry], benchmarks, epochs, subset)]
     with settings.database.transaction() as session:
         gains = gains_by_run(records.evaluations(session))
     return [
@@ -198,9 +208,11 @@ def evaluate_loss(
             "benchmark": run.benchmark,
             "seed": run.seed,
             "epochs": run.epochs,
+            "subset": run.subset,
             "best_accuracy": round(run.best_accuracy, 4),
             "final_accuracy": round(run.final_accuracy, 4),
             "cross_entropy": run.curves["cross_entropy"][-1],
+            "calibration_error": round(run.curves["calibration_error"][-1], 4),
             "gain": gains.get(run.id),
             "seconds": round(run.seconds, 3),
             "device": run.device,

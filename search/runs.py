@@ -77,6 +77,7 @@ class Workbench:
             epochs=request.epochs,
             split=request.split,
             device=self.executor.device,
+            subset=request.subset,
         )
 
     def prepare(self, request: RunRequest) -> RunRequest:

@@ -120,17 +120,19 @@ def evaluation_table(results: Sequence[Mapping[str, Any]]) -> str:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for column in ("loss", "benchmark"):
         table.add_column(column, overflow="fold")
-    for column in ("seed", "epochs", "best %", "final %", "test loss", "gain", "seconds"):
+    for column in ("seed", "epochs", "best %", "final %", "test loss", "ECE", "gain", "seconds"):
         table.add_column(column, justify="right")
     for each in results:
+        dry = "" if each["subset"] is None else f" (dry run: {each['subset']} images)"
         table.add_row(
             each["loss"],
-            each["benchmark"],
+            each["benchmark"] + dry,
             str(each["seed"]),
             str(each["epochs"]),
             f"{each['best_accuracy']:.2f}",
             f"{each['final_accuracy']:.2f}",
             f"{each['cross_entropy']:.4f}",
+            f"{each['calibration_error']:.2f}",
             "" if each["gain"] is None else f"{each['gain']:+.2f}",
             f"{each['seconds']:.1f}",
         )

@@ -156,6 +156,8 @@ def _comparable(evaluations: Sequence[Evaluation]) -> Iterable[list[Evaluation]]
     groups: dict[Fidelity, list[Evaluation]] = defaultdict(list)
     for each in evaluations:
         run = each.run
+        if run.subset is not None:
+            continue  # a dry run says nothing of a loss
         groups[run.benchmark, run.protocol, run.epochs, run.device].append(each)
     return groups.values()
 

@@ -32,6 +32,7 @@ class RunKey:
         protocol: digest of the benchmark's protocol.
         split: "search" (validation images) or "evaluation" (test images).
         device: "cpu" or "cuda": they round differently.
+        subset: how many training images a dry run sees; None for all.
     """
 
     benchmark: str
@@ -41,6 +42,7 @@ class RunKey:
     epochs: int
     split: str
     device: str
+    subset: int | None = None
 
 
 def find_study(session: Session, name: str) -> Study | None:

@@ -68,7 +68,8 @@ class Lease(Base):
 class Run(Base):
     """One training of one benchmark with one loss and one seed, with its curves.
 
-    ``curves`` maps "train_loss", "accuracy" (%), "cross_entropy" (nats) to one number an epoch.
+    ``curves`` maps "train_loss", "accuracy" (%), "cross_entropy" (nats) and "calibration_error"
+    (points) to one number an epoch. A dry run was trained on ``subset`` images.
     """
 
     __tablename__ = f"{PREFIX}runs"
@@ -85,6 +86,7 @@ class Run(Base):
     seed: Mapped[int]
     epochs: Mapped[int]
     split: Mapped[str] = mapped_column(String(16))
+    subset: Mapped[int | None]
     device: Mapped[str] = mapped_column(String(16))
     outcome: Mapped[str] = mapped_column(String(16))
     curves: Mapped[dict[str, Any]]

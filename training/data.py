@@ -8,7 +8,7 @@ Shapes: N images of a part, C channels, H rows, W columns.
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -89,6 +89,30 @@ def evaluation_data(
 ) -> Data:
     """The whole training split, scored on the sealed test split; see `search_data`."""
     return _load("evaluation", _look(benchmark), data_folder(folder), torch.device(device))
+
+
+def subset(data: Data, images: int, *, name: str) -> Data:
+    """The same data with fewer training images, each class in its share: for dry runs.
+
+    Args:
+        data: Whose scoring part stays whole.
+        images: How many training images are left.
+        name: Names the choice; the same name and number give the same images.
+
+    Raises:
+        DataError: There are not so many images.
+    """
+    part = data.training
+    if not 1 <= images <= len(part.labels):
+        raise DataError(
+            f"subset must be at least 1 and at most {len(part.labels)} but got {images}"
+        )
+    labels = part.labels.cpu().numpy().astype(np.uint8)
+    chosen = torch.from_numpy(stratified(labels, images, name=f"{name}/subset")[1])
+    chosen = chosen.to(part.labels.device)
+    fewer = replace(part, images=part.images[chosen], labels=part.labels[chosen])
+    digest = hashlib.sha256(f"{data.digest}/{images}".encode()).hexdigest()
+    return replace(data, training=fewer, digest=digest)
 
 
 def data_folder(folder: Path | None = None) -> Path:

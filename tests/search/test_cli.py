@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from search.cli import main
+from studies import records
+from studies.database import Database, parse_url
+from studies.leaderboard import leaderboard
 from tests.search import conftest
 
 BAD_TOML = {
@@ -133,8 +136,8 @@ def test_evaluate_prints_json_and_evaluates_once(folder, monkeypatch, capsys):
     assert [each["seed"] for each in first] == [42, 7]
     assert first[0]["gain"] is None
     assert set(first[0]) == {
-        "loss", "benchmark", "seed", "epochs", "best_accuracy", "final_accuracy",
-        "cross_entropy", "gain", "seconds", "device",
+        "loss", "benchmark", "seed", "epochs", "subset", "best_accuracy", "final_accuracy",
+        "cross_entropy", "calibration_error", "gain", "seconds", "device",
     }  # fmt: skip
     assert losscout(command, monkeypatch) == 0
     again = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -150,6 +153,20 @@ def test_an_unusable_home_is_told_before_anything_is_written(command, folder, mo
     assert "must be a folder that can be written to" in err
     assert err.count("\n") == 1
     assert sorted(folder.rglob("*")) == before
+
+
+def test_a_dry_run_is_marked_and_stays_out_of_leaderboards(folder, monkeypatch, capsys):
+    command = "evaluate focal --epochs 1 --subset 100"
+    assert losscout(command, monkeypatch) == 0
+    assert "dry run: 100 images" in capsys.readouterr().out
+    database = Database(parse_url("sqlite:///runs/losscout.db"))
+    with database.transaction() as session:
+        stored = records.evaluations(session)
+        assert [each.run.subset for each in stored] == [100]
+        assert leaderboard(stored) == []
+    database.close()
+    assert losscout("evaluate focal --epochs 1 --subset 1201", monkeypatch) == 2
+    assert "subset must be at least 1 and at most 1200 but got 1201" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["families", "families curriculum", "benchmarks"])
