@@ -185,10 +185,17 @@ def export(study: str, trial: int | None, output: Path | None, storage: str | No
 @cli.command()
 @click.argument("study")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="[default: runs/STUDY.html]")
+@json_option
 @storage_option
-def report(study: str, output: Path | None, storage: str | None) -> None:
+def report(study: str, output: Path | None, as_json: bool, storage: str | None) -> None:
     """Write one self-contained HTML page about a study."""
     definition, database = arguments.started_study(study, storage)
+    if as_json:
+        from search import summary
+        from studies.view import StudyView
+
+        click.echo(json.dumps(summary.leaderboard_json(StudyView.load(database, definition))))
+        return
     click.echo(arguments.write_report(database, definition, output))
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from losses import LossSpec, published
 from search.executors import RunRequest
 from search.runs import Wanted, Workbench, complete
+from search.terminal import duration
 from studies import records
 from studies.definition import EVALUATION_SEEDS, StudyDefinition
 from studies.standings import CROSS_ENTROPY, Finished
@@ -55,7 +57,10 @@ def evaluate(
         for name in benchmarks
         for seed in entry.seeds
     }
-    runs = complete(bench, [each for _, each in wanted.values()], "evaluation")
+    requests = [each for _, each in wanted.values()]
+    if note := cost(bench, [each.request for each in requests]):
+        bench.watcher.note(note)
+    runs = complete(bench, requests, "evaluation")
     results = [
         (entry, runs[each.request]) for entry, each in wanted.values() if each.request in runs
     ]
@@ -69,6 +74,33 @@ def evaluate(
                 trial=entry.trial,
             )
     return results
+
+
+def cost(bench: Workbench, requests: Iterable[RunRequest]) -> str:
+    """What is still to be trained and how long that will take here; empty where nothing is."""
+    epochs: Counter[str] = Counter()
+    runs = 0
+    for request in dict.fromkeys(requests):
+        if bench.stored(request) is None:
+            epochs[request.benchmark] += request.epochs
+            runs += 1
+    if not runs:
+        return ""
+    device = bench.executor.device
+    seconds, unknown = 0.0, []
+    with bench.database.transaction() as session:
+        for name, count in epochs.items():
+            pace = records.seconds_per_epoch(
+                session, protocol=benchmark(name).digest, split="evaluation", device=device
+            )
+            seconds += count * (pace or 0)
+            unknown += [] if pace else [name]
+    text = f"to train: {runs} runs, {epochs.total()} epochs"
+    if unknown:
+        return f"{text}; how long that takes on this {device} is not known yet for " + ", ".join(
+            unknown
+        )
+    return f"{text}, about {duration(seconds)} one after another on this {device}"
 
 
 def promotion_entries(

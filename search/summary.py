@@ -12,6 +12,7 @@ from search.listings import render
 from studies.definition import StudyDefinition
 from studies.errors import StudyError
 from studies.leaderboard import CAUTION, Row, mean_and_deviation
+from studies.published import published_results
 from studies.standings import Standing
 from studies.status import KINDS, kind
 from studies.view import StudyView
@@ -113,6 +114,28 @@ def leaderboard_table(rows: Sequence[Row]) -> str:
             interval,
         )
     return render(table)
+
+
+def leaderboard_json(view: StudyView) -> dict[str, Any]:
+    """The leaderboard with every number, and the published results beside it."""
+    evaluated = {row.benchmark for row in view.rows}
+    return {
+        "study": view.definition.name,
+        "claim": view.claim and dict(view.claim),
+        "conclusion": view.conclusion,
+        "rows": [row.to_dict() for row in view.rows],
+        "published": [
+            {
+                "result": each.name,
+                "kind": each.kind,
+                "benchmark": each.benchmark,
+                "best_accuracy": each.best,
+                "sources": each.sources,
+            }
+            for each in published_results()
+            if each.benchmark in evaluated
+        ],
+    }
 
 
 def evaluation_table(results: Sequence[Mapping[str, Any]]) -> str:

@@ -12,7 +12,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from studies.tables import Control, Evaluation, Lease, Opening, Provenance, Run, Study, now
@@ -66,6 +66,15 @@ def add_run(session: Session, run: Run) -> Run:
     session.add(run)
     session.flush()
     return run
+
+
+def seconds_per_epoch(session: Session, *, protocol: str, split: str, device: str) -> float | None:
+    """How long an epoch of a benchmark took so far on a kind of device; None before the first."""
+    query = select(func.sum(Run.seconds), func.sum(Run.epochs)).filter_by(
+        protocol=protocol, split=split, device=device, subset=None, outcome="complete"
+    )
+    seconds, epochs = session.execute(query).one()
+    return seconds / epochs if epochs else None
 
 
 def use_controls(session: Session, study_id: int, run_ids: Iterable[int]) -> None:

@@ -11,6 +11,7 @@ from plotly.offline import get_plotlyjs
 from studies import records
 from studies.figures import study_figures
 from studies.leaderboard import CAUTION, mean_and_deviation
+from studies.published import published_results
 from studies.standings import spec_of
 from studies.status import KINDS, kind
 from studies.tables import now
@@ -43,6 +44,11 @@ def report(view: StudyView) -> str:
         trials=[_row(trial) for trial in view.trials],
         spread=mean_and_deviation,
         caution=CAUTION,
+        published=[
+            each
+            for each in published_results()
+            if each.benchmark in {row.benchmark for row in view.rows}
+        ],
         plotly_js=get_plotlyjs(),
         version=records.package_version(),
         commit=records.commit(),

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from search.executors import Place
-from search.launch import Settings, run_study
+from search.launch import Promotion, Settings, promote_study, run_study
 from search.runs import TrialUpdate
 from studies.database import Database, parse_url
 from studies.definition import StudyDefinition, parse
@@ -99,6 +99,13 @@ class Home:
             amend=False,
             watching=watching,
         )
+
+    def promote(self, definition: StudyDefinition, wanted: Promotion) -> None:
+        @contextmanager
+        def watching(plan: dict[str, int]) -> Iterator[Recorder]:
+            yield self.watcher
+
+        promote_study(self.settings, definition, wanted, watching)
 
 
 @pytest.fixture(scope="session")

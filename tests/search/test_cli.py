@@ -108,6 +108,9 @@ def test_a_study_from_search_to_export(folder, monkeypatch, capsys, stocked):
     assert losscout(f"report tiny.toml -o page.html {storage}", monkeypatch) == 0
     assert "<html" in (folder / "page.html").read_text()
     capsys.readouterr()
+    assert losscout(f"report tiny.toml --json {storage}", monkeypatch) == 0
+    board = json.loads(capsys.readouterr().out)
+    assert (board["study"], board["claim"], board["rows"]) == ("tiny", None, [])
 
     for command, message in {
         "export tiny.toml --trial 99": "--trial must be one of the study's (0 to 5) but got 99",

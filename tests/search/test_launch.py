@@ -6,6 +6,7 @@ from importlib import import_module
 import pytest
 from sqlalchemy import select
 
+from search.launch import Promotion
 from search.runs import TrialUpdate
 from studies.definition import EVALUATION_SEEDS, parse
 from studies.errors import StudyError
@@ -46,11 +47,20 @@ def test_the_ladder_and_promotion(home):
     reserved = set(EVALUATION_SEEDS)
     assert not reserved & {run.seed for run in runs if run.split == "search"}
 
+    assert home.watcher.notes == [
+        f"to train: {len(tested)} runs, {len(tested)} epochs; how long that takes on this cpu is "
+        "not known yet for resnet8-digits"
+    ]
+
     # Once more: everything is found, nothing is trained, and the test split stays shut.
     home.run(definition, PROMOTED)
     with home.database.transaction() as session:
         assert len(session.scalars(select(Opening)).all()) == len(openings)
         assert len(session.scalars(select(Run)).all()) == len(runs)
+    assert len(home.watcher.notes) == 1
+
+    home.promote(definition, Promotion(epochs=2))
+    assert "epochs, about" in home.watcher.notes[-1]
 
 
 def test_rungs_train_on_seeds_not_seen_before(home, tiny):
