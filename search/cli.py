@@ -24,7 +24,8 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 99}
 def cli() -> None:
     """Search for classification losses, look at what was found, and evaluate it.
 
-    STUDY is the path of a TOML file, or the name of one that ships: quickstart.
+    STUDY is the path of a TOML file, or the name of one that ships: quickstart,
+    cifar100.
     LOSS is the name of a published loss, or a spec as JSON text or file.
     """
 
