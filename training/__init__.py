@@ -10,7 +10,8 @@ from training.benchmarks import Benchmark, BenchmarkError, benchmark, benchmarks
 from training.report import EpochReport
 
 if TYPE_CHECKING:
-    from training.data import Data, DataError, evaluation_data, search_data
+    from training.data import Data, evaluation_data, search_data
+    from training.packed import DataError
     from training.run import Diverged, TrainingError, train
     from training.step import Loss
 
@@ -34,5 +35,5 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'training' has no attribute {name!r}")
-    homes = (import_module(f"training.{module}") for module in ("data", "step", "run"))
+    homes = (import_module(f"training.{module}") for module in ("packed", "data", "step", "run"))
     return next(vars(home)[name] for home in homes if name in vars(home))

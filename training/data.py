@@ -18,22 +18,17 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from training.benchmarks import Benchmark
+from training.packed import Bytes, Split, read_split
 
 Kind = Literal["search", "evaluation"]
-Bytes = npt.NDArray[np.uint8]
 Indices = npt.NDArray[np.int64]
 
 # Part of the name of every split. Another salt gives other splits, and results never compare.
 SALT = "losscout-1"
 DIGITS_TEST_IMAGES = 597  # of 1,797: a third
-
-
-class DataError(ValueError):
-    """A data set that is missing or damaged."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -79,7 +74,7 @@ def search_data(
         device: Where the bytes will lie. They are read once in a process.
 
     Raises:
-        DataError: The data set is missing or damaged.
+        DataError: The data set is missing, or a digest of its file does not hold.
     """
     return _load("search", _look(benchmark), data_folder(folder), torch.device(device))
 
@@ -193,17 +188,19 @@ def _part(images: Bytes, labels: Bytes, *, padding: int, device: torch.device) -
     )
 
 
-def _split(split: Literal["train", "test"], look: _Look, folder: Path) -> tuple[Bytes, Bytes]:
+def _split(split: Split, look: _Look, folder: Path) -> tuple[Bytes, Bytes]:
     if look.data == "digits":
         images, labels = _digits(split)
     else:
-        images, labels = _packed(split, look, folder / f"{look.data}.safetensors")
+        images, labels = read_split(
+            look.data, split, folder, num_classes=look.num_classes, channels=look.channels
+        )
     if look.resize:
         images = _resized(images, look.resize)
     return np.repeat(images, look.channels // images.shape[3], axis=3), labels
 
 
-def _digits(split: Literal["train", "test"]) -> tuple[Bytes, Bytes]:
+def _digits(split: Split) -> tuple[Bytes, Bytes]:
     """One split of scikit-learn's digits, which come as one set with grey levels 0 to 16."""
     from sklearn.datasets import load_digits  # takes seconds to import
 
@@ -213,34 +210,6 @@ def _digits(split: Literal["train", "test"]) -> tuple[Bytes, Bytes]:
     train, test = stratified(labels, DIGITS_TEST_IMAGES, name="digits/test")
     chosen = train if split == "train" else test
     return images[chosen], labels[chosen]
-
-
-def _packed(split: Literal["train", "test"], look: _Look, file: Path) -> tuple[Bytes, Bytes]:
-    """One split of a packed data set; the other split is not read."""
-    if not file.is_file():
-        raise DataError(
-            f"data set {look.data!r} not found: expected {file.name} in {file.parent}; "
-            "name another folder with --data or LOSSCOUT_DATA"
-        )
-    try:
-        with safe_open(file, framework="numpy") as tensors:
-            images: Bytes = tensors.get_tensor(f"{split}_images")
-            labels: Bytes = tensors.get_tensor(f"{split}_labels")
-    except (SafetensorError, OSError) as error:
-        raise DataError(f"data set file {file} is damaged: {error}") from error
-    sound = (
-        images.dtype == labels.dtype == np.uint8
-        and images.ndim == 4
-        and images.shape[3] in (1, look.channels)
-        and labels.shape == images.shape[:1]
-        and np.array_equal(np.unique(labels), np.arange(look.num_classes))
-    )
-    if not sound:
-        raise DataError(
-            f"data set file {file} is damaged: {split}_images must be uint8 [N, H, W, C] and "
-            f"{split}_labels uint8 [N] with all of {look.num_classes} classes"
-        )
-    return images, labels
 
 
 def _resized(images: Bytes, side: int) -> Bytes:

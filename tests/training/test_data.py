@@ -120,7 +120,8 @@ def test_a_missing_data_set_says_where_it_was_looked_for(tmp_path: Path) -> None
         search_data(CIFAR, folder=tmp_path)
     assert str(caught.value) == (
         f"data set 'cifar10' not found: expected cifar10.safetensors in {tmp_path}; "
-        "name another folder with --data or LOSSCOUT_DATA"
+        "name another folder with --data or LOSSCOUT_DATA, or get it with: "
+        "losscout data pack cifar10"
     )
 
 
