@@ -27,6 +27,12 @@ storage_option = click.option(
     help="Database, SQLite or PostgreSQL.  [default: runs/losscout.db]",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+data_option = click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    envvar="LOSSCOUT_DATA",
+    help="Folder of the packed data sets.  [default: ~/.cache/losscout]",
+)
 
 
 def training_options(command: Command) -> Command:
@@ -38,12 +44,6 @@ def training_options(command: Command) -> Command:
         show_default=True,
         help="Worker processes; 1 trains in this process.",
     )
-    data = click.option(
-        "--data",
-        type=click.Path(path_type=Path),
-        envvar="LOSSCOUT_DATA",
-        help="Folder of the packed data sets.  [default: ~/.cache/losscout]",
-    )
     device = click.option(
         "--device",
         type=click.Choice(["auto", "cpu", "cuda"]),
@@ -51,7 +51,7 @@ def training_options(command: Command) -> Command:
         show_default=True,
         help="Where networks are trained.",
     )
-    return workers(data(device(command)))
+    return workers(data_option(device(command)))
 
 
 def home() -> Path:
@@ -174,8 +174,10 @@ def seeds(text: str) -> list[int]:
         ) from None
 
 
-def interruptible(again: str) -> contextlib.AbstractContextManager[None]:
-    """Say after Ctrl-C, or a scheduler's SIGTERM, how to go on; what was done is kept by then."""
+def interruptible(
+    again: str, *, kept: str = "everything is kept, go on"
+) -> contextlib.AbstractContextManager[None]:
+    """Say after Ctrl-C, or a scheduler's SIGTERM, what is left by then and how to go on."""
 
     @contextlib.contextmanager
     def block() -> Iterator[None]:
@@ -183,7 +185,7 @@ def interruptible(again: str) -> contextlib.AbstractContextManager[None]:
         try:
             yield
         except KeyboardInterrupt:
-            click.echo(f"\nstopped; everything is kept, go on with: {again}", err=True)
+            click.echo(f"\nstopped; {kept} with: {again}", err=True)
             raise
         finally:
             signal.signal(signal.SIGTERM, before)
@@ -223,11 +225,13 @@ def write_report(
 
 def exit_status(error: Exception) -> int:
     """2 where what the user gave is wrong, 1 where the work failed."""
+    if isinstance(error, click.ClickException):
+        return error.exit_code  # 2 for a UsageError, which all of click's own checks raise
     from losses import LossError
     from studies.errors import StudyError
     from training import BenchmarkError
 
-    wrong_input = (click.ClickException, LossError, StudyError, BenchmarkError)
+    wrong_input = (LossError, StudyError, BenchmarkError)
     return 2 if isinstance(error, wrong_input) else 1
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from search import arguments
-from search.arguments import json_option, storage_option, training_options
+from search.arguments import data_option, json_option, storage_option, training_options
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 99}
 
@@ -217,6 +217,41 @@ def benchmarks() -> None:
     click.echo(listings.benchmarks())
 
 
+@cli.group(no_args_is_help=False)
+def data() -> None:
+    """Get data sets, and check those that are there."""
+
+
+@data.command()
+@click.argument("name")
+@click.option(
+    "--from",
+    "source",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Images of your own: DIR/train/CLASS/IMAGE and DIR/test/CLASS/IMAGE.",
+)
+@data_option
+def pack(name: str, source: Path | None, data: Path | None) -> None:
+    """Download a data set (cifar10, cifar100, fashion_mnist), or pack your own images."""
+    from search import packing
+
+    again = f"losscout data pack {name}"
+    with arguments.interruptible(again, kept="no half file is left, begin again"):
+        click.echo(packing.pack_data(name, source, data))
+
+
+@data.command()
+@click.argument("name", nargs=-1)
+@data_option
+def verify(name: tuple[str, ...], data: Path | None) -> None:
+    """Check the digests of data sets, of all that are there if none is named."""
+    from search import packing
+
+    for line in packing.verify_data(name, data):
+        click.echo(line)
+
+
 def main() -> None:
     """Run the command: 0 done, 1 the work failed, 2 wrong input in one line, 130 Ctrl-C."""
     try:
@@ -229,7 +264,7 @@ def main() -> None:
     except Exception as error:
         status = arguments.exit_status(error)
         click.echo(f"losscout: {arguments.one_line(error)}", err=True)
-        if status == 1:
+        if status == 1 and not isinstance(error, click.ClickException):
             arguments.log_traceback()
     sys.exit(status if isinstance(status, int) else 0)
 

@@ -11,6 +11,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from click import Group
 
 from search.cli import cli
 from studies.database import Database, parse_url
@@ -31,7 +32,13 @@ def losscout(folder: Path, *words: str) -> str:
 
 def test_every_command_and_option_stands_in_the_readme():
     readme = (ROOT / "README.md").read_text()
-    for name, command in cli.commands.items():
+    groups = {name: each for name, each in cli.commands.items() if isinstance(each, Group)}
+    inner = {
+        f"{name} {child}": command
+        for name, group in groups.items()
+        for child, command in group.commands.items()
+    }
+    for name, command in (cli.commands | inner).items():
         row = re.search(rf"^\| `losscout {name}\b.*$", readme, re.MULTILINE)
         assert row, name
         for option in command.params:
