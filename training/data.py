@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from training.benchmarks import Benchmark
-from training.packed import Bytes, Split, read_split
+from training.packed import Bytes, DataError, Split, read_split
 
 Kind = Literal["search", "evaluation"]
 Indices = npt.NDArray[np.int64]
