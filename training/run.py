@@ -3,7 +3,9 @@
 import hashlib
 import math
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from copy import copy
 from dataclasses import asdict
 from pathlib import Path
 
@@ -53,11 +55,12 @@ def train(  # noqa: PLR0913 (every argument is given by name)
     """Train and yield a report after each epoch; whoever drives the generator may close it.
 
     Every random choice is made from the seed: neither does a run depend on what ran before it
-    in the process, nor does it touch torch's global generator.
+    in the process, nor does it leave torch's global generators changed.
 
     Args:
         benchmark: What to train, and how.
-        loss: Any object that fulfils the protocol.
+        loss: Any object that fulfils the protocol; the run works with a copy of its own. If it
+            has no structure, what it draws from torch's global generators is seeded, too.
         seed: At least 0.
         epochs: Length of this run; the benchmark's learning rate schedule is compressed into it.
         data: What to train on and to be scored on, on the device; None for `search_data`.
@@ -125,14 +128,14 @@ class _Run:
         device: torch.device,
     ) -> None:
         self.benchmark = benchmark
-        self.loss = loss
+        self.loss = copy(loss)  # one that keeps state starts anew with every run
         self.seed = seed
         self.epochs = epochs
         self.data = data
         self.reports: list[EpochReport] = []
         self.identity = self._identity()
         model = build(benchmark, torch.Generator().manual_seed(derive(seed, "weights")))
-        self.engine = Engine(benchmark, model, loss, device)
+        self.engine = Engine(benchmark, model, self.loss, device)
         self.dropout = torch.Generator(device)
         for module in model.modules():
             if isinstance(module, Dropout):
@@ -155,8 +158,9 @@ class _Run:
             learning_rate=self.benchmark.learning_rate * cosine,
             values=self.loss.values(epoch, self.epochs, self.benchmark.num_classes),
         )
-        for draws in batches:
-            engine.step(data.training, draws)
+        with self._seeded_loss(epoch):
+            for draws in batches:
+                engine.step(data.training, draws)
         logits_NK, labels_N = engine.logits(data.scoring), data.scoring.labels
         results = (
             engine.loss_sum,
@@ -178,6 +182,17 @@ class _Run:
         )
         self.reports.append(report)
         return report
+
+    @contextmanager
+    def _seeded_loss(self, epoch: int) -> Iterator[None]:
+        """Seed torch's global generators, from which a loss of unknown structure may draw."""
+        if self.loss.structure is not None:
+            yield
+            return
+        device = self.dropout.device
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(derive(self.seed, f"loss {epoch}"))
+            yield
 
     def _identity(self) -> str:
         """A digest of everything that decides the run's results, but the machine and threads."""
