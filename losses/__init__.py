@@ -2,12 +2,15 @@
 
 from losses import export
 from losses.checks import LossError
+from losses.custom import AnyLoss, CustomLoss, load
 from losses.family import Family, Range, families
 from losses.literature import published
 from losses.schedules import Schedule
 from losses.spec import LossSpec
 
 __all__ = [
+    "AnyLoss",
+    "CustomLoss",
     "Family",
     "LossError",
     "LossSpec",
@@ -15,5 +18,6 @@ __all__ = [
     "Schedule",
     "export",
     "families",
+    "load",
     "published",
 ]
