@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from losses import LossSpec
+    from losses import AnyLoss
     from search.launch import Settings, Watching
     from studies.database import Database
     from studies.definition import StudyDefinition
@@ -127,9 +127,9 @@ def started_study(study: str, storage: str | None) -> tuple[StudyDefinition, Dat
     return parse(row.definition, source=f"{name}.toml"), database
 
 
-def loss(text: str) -> tuple[str, LossSpec]:
-    """A loss's name and spec, from a published name, JSON text or a JSON file."""
-    from losses import LossError, LossSpec, published
+def loss(text: str) -> tuple[str, AnyLoss]:
+    """A loss and its name, from a published name, JSON text, a JSON file or a Python file."""
+    from losses import CustomLoss, LossError, LossSpec, published
 
     if text in published():
         return text, published()[text]
@@ -146,10 +146,26 @@ def loss(text: str) -> tuple[str, LossSpec]:
         except LossError as error:
             raise LossError(f"{path}: {error}") from None
         return path.stem, spec
+    if path.suffix == ".py":
+        return path.name, CustomLoss.read(path)
     raise LossError(
-        f"unknown loss {text!r}: give a spec as JSON, a .json file, or one of "
+        f"unknown loss {text!r}: give a spec as JSON, a .json or .py file, or one of "
         f"{', '.join(published())}"
     )
+
+
+def check_loss(loss: AnyLoss, names: Sequence[str], epochs: int | None, device: str) -> None:
+    """Try a user's own file as each benchmark will call it, before anything is trained."""
+    from losses import CustomLoss
+    from search.executors import Place, resolve
+    from training import benchmark
+
+    if not isinstance(loss, CustomLoss):
+        return
+    device = resolve(Place(device=device)).device
+    for each in (benchmark(name) for name in names):
+        total = epochs or each.epochs
+        loss.check(num_classes=each.num_classes, total_epochs=total, device=device)
 
 
 def benchmarks(names: Sequence[str]) -> list[str]:
@@ -242,8 +258,12 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def log_traceback() -> None:
+def log_traceback(error: Exception) -> None:
     """Keep the traceback of an unexpected error in a file, and say where."""
+    from search.runs import RunFailedError
+
+    if isinstance(error, RunFailedError):  # raised from an event, whose reason is all there is
+        return
     path = home() / "error.log"
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)

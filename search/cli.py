@@ -26,7 +26,8 @@ def cli() -> None:
 
     STUDY is the path of a TOML file, or the name of one that ships: quickstart,
     cifar100.
-    LOSS is the name of a published loss, or a spec as JSON text or file.
+    LOSS is the name of a published loss, a spec as JSON text or file, or a Python file with
+    compute_loss(logits, targets, config).
     """
 
 
@@ -151,6 +152,7 @@ def evaluate(loss: str, as_json: bool, storage: str | None, **options: Any) -> N
     entry = Entry(name=name, spec=spec, seeds=arguments.seeds(options.pop("seeds")))
     names = arguments.benchmarks(options.pop("benchmarks")) or ["resnet8-digits"]
     only = {name: options.pop(name) for name in ("epochs", "subset")}
+    arguments.check_loss(spec, names, only["epochs"], options["device"])
     settings = arguments.settings(storage, **options)
     watching = arguments.watching(f"evaluation of {name}")
     with arguments.interruptible("the same command"):
@@ -265,7 +267,7 @@ def main() -> None:
         status = arguments.exit_status(error)
         click.echo(f"losscout: {arguments.one_line(error)}", err=True)
         if status == 1 and not isinstance(error, click.ClickException):
-            arguments.log_traceback()
+            arguments.log_traceback(error)
     sys.exit(status if isinstance(status, int) else 0)
 
 

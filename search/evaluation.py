@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from losses import LossSpec, published
+from losses import AnyLoss, published
 from search.executors import RunRequest
 from search.runs import Wanted, Workbench, complete
 from search.terminal import duration
@@ -22,7 +22,7 @@ class Entry:
     """A loss to evaluate: under which name, on which seeds, and from which trial if any."""
 
     name: str
-    spec: LossSpec
+    spec: AnyLoss
     seeds: Sequence[int]
     trial: int | None = None
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
-from losses import LossSpec
+from losses import AnyLoss, LossError
 from training import EpochReport
 
-FailureKind = Literal["diverged", "out_of_memory", "worker_died", "data", "error"]
+FailureKind = Literal["diverged", "out_of_memory", "worker_died", "data", "loss", "error"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class RunRequest:
     """
 
     benchmark: str
-    loss: LossSpec
+    loss: AnyLoss
     seed: int
     epochs: int
     split: Literal["search", "evaluation"] = "search"
@@ -186,6 +186,8 @@ def _kind(error: Exception) -> FailureKind:
         return "diverged"
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return "out_of_memory"
+    if isinstance(error, LossError):  # a user's own file
+        return "loss"
     return "data" if isinstance(error, DataError) else "error"
 
 

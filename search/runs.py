@@ -24,7 +24,7 @@ CURVES = ("train_loss", "accuracy", "cross_entropy", "calibration_error")
 
 
 class RunFailedError(RuntimeError):
-    """Training failed for a reason that is not the loss's: the work stops, what is done stays."""
+    """A run could not be trained to its end: the work stops, what is done stays."""
 
 
 class Watcher(Protocol):
@@ -156,7 +156,7 @@ def complete(bench: Workbench, wanted: Iterable[Wanted], phase: str) -> dict[Run
         The complete runs; one that diverged is missing, and is stored as such.
 
     Raises:
-        RunFailedError: a run failed for a reason that is not its loss's.
+        RunFailedError: a run failed, and not by diverging.
         StudyError: a data set is missing or damaged.
     """
     batch = _Batch(bench, list(dict.fromkeys(wanted)))
@@ -221,4 +221,6 @@ def failure(event: Failed) -> Exception:
     """The exception for a failure that stops the work."""
     if event.kind == "data":
         return StudyError(event.reason)
+    if event.kind == "loss":
+        return RunFailedError(event.reason)
     return RunFailedError(f"{event.kind.replace('_', ' ')}: {event.reason}")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from losses import LossSpec
+from losses import AnyLoss, load
 from studies.gains import Expectation, Gain, Pair, mean_gain
 from studies.standings import CROSS_ENTROPY
 from studies.tables import Evaluation, Run
@@ -43,7 +43,7 @@ class Row:
 
     names: tuple[str, ...]
     trial: int | None
-    spec: LossSpec
+    spec: AnyLoss
     benchmark: str
     epochs: int
     device: str
@@ -175,7 +175,7 @@ def _expectation(runs: Sequence[Run]) -> Expectation | None:
 def _row(entries: Sequence[Evaluation], expectation: Expectation | None) -> Row:
     runs = {each.run.seed: each.run for each in entries}
     first = entries[0].run
-    spec = LossSpec.from_json(first.spec)
+    spec = load(first.spec)
     gain = None
     if expectation is not None and spec != CROSS_ENTROPY:
         gain = expectation.gain({seed: run.curves["accuracy"] for seed, run in runs.items()})

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.orm import Session
 
-from losses import LossSpec, published
+from losses import AnyLoss, LossSpec, published
 from studies import records
 from studies.definition import StudyDefinition
 from studies.gains import Expectation, Gain, Pair, mean_gain
@@ -19,7 +19,7 @@ from studies.tables import Run
 CROSS_ENTROPY = published()["cross_entropy"]
 
 
-def published_name(spec: LossSpec) -> str | None:
+def published_name(spec: AnyLoss) -> str | None:
     """The name under which a loss was published, if it was: then nothing new was found."""
     return next((name for name, known in published().items() if known == spec), None)
 

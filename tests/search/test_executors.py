@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from losses import LossSpec, published
+from losses import AnyLoss, CustomLoss, LossSpec, published
 from search.executors import Ended, Event, Executor, Failed, InProcess, Job, Place, Reported
 from search.executors import RunRequest as Request
 from search.workers import Workers
@@ -29,7 +29,7 @@ def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
     made.close()
 
 
-def run(seed: int, loss: LossSpec | None = None, epochs: int = 2, **more) -> Request:
+def run(seed: int, loss: AnyLoss | None = None, epochs: int = 2, **more) -> Request:
     loss = loss or published()["cross_entropy"]
     return Request(benchmark="resnet8-digits", loss=loss, seed=seed, epochs=epochs, **more)
 
@@ -60,6 +60,22 @@ def test_a_job_reports_what_training_alone_reports(executor):
     assert [(e.request.seed, e.report.epoch, e.report.accuracy) for e in reported] == alone
     assert events[-1] == Ended("job")
     assert not executor.busy
+
+
+def test_a_users_own_file_starts_anew_with_every_run(executor):
+    text = """
+offset, calls = torch.rand(10), 0
+def compute_loss(logits, targets, config):
+    global calls
+    calls += 1
+    return F.cross_entropy(logits + offset / calls, targets)
+"""
+    loss = CustomLoss("loss.py", text)
+    for job in ("first", "second"):
+        executor.start(Job(job, ((run(1, loss),),)))
+        reported = [e.report.train_loss for e in until(executor, over) if isinstance(e, Reported)]
+        alone = train(benchmark("resnet8-digits"), loss, seed=1, epochs=2)
+        assert reported == [report.train_loss for report in alone]
 
 
 def test_runs_of_a_group_advance_together(executor):
@@ -100,6 +116,7 @@ def test_a_stopped_run_goes_on_from_its_checkpoint(executor, tmp_path):
     ("request_", "kind"),
     [
         (run(1, LossSpec("composite", {"scale": 1e30})), "diverged"),
+        (run(1, CustomLoss("a.py", "def compute_loss(*_):\n    return None")), "loss"),
         (Request(benchmark="resnet20-cifar10", loss=run(1).loss, seed=1, epochs=1), "data"),
     ],
 )
