@@ -27,10 +27,7 @@ from search.space import point, suggest
 from studies.definition import StudyDefinition
 from studies.gains import Expectation, Pair
 from studies.lease import Leases
-from studies.standings import CROSS_ENTROPY, finished
-
-BASELINES = ("cross_entropy", "label_smoothing", "focal", "poly1")
-"""Published losses that open every study, so that what is found stands beside them."""
+from studies.standings import BASELINES, CROSS_ENTROPY, finished
 
 POLL = 2.0
 """Seconds between two looks at what other coordinators still have to finish."""
@@ -90,6 +87,8 @@ class Coordinator:
         self._total = total
         with self._leases.in_turn():
             self._enqueue_baselines()
+        for spec in references(self._definition).values():
+            self._learn(self._restored(spec))
         for each in finished(self._study.get_trials(deepcopy=False)):
             self._learn(self._restored(each.spec))
         left = max(0, total - self._started())
@@ -122,9 +121,7 @@ class Coordinator:
     def _enqueue_baselines(self) -> None:
         known = {t.user_attrs.get("baseline") for t in self._study.get_trials(deepcopy=False)}
         for name in BASELINES:
-            values = point(
-                published()[name], self._definition.space, self._definition.search.epochs
-            )
+            values = _point(name, self._definition)
             if values is not None and name not in known:
                 self._study.enqueue_trial(values, user_attrs={"baseline": name})
 
@@ -312,3 +309,12 @@ class Coordinator:
                 reason=reason,
             )
         )
+
+
+def references(definition: StudyDefinition) -> dict[str, LossSpec]:
+    """The baselines that lie outside a study's space: they are run beside its trials."""
+    return {name: published()[name] for name in BASELINES if _point(name, definition) is None}
+
+
+def _point(name: str, definition: StudyDefinition) -> dict[str, Any] | None:
+    return point(published()[name], definition.space, definition.search.epochs)

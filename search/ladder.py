@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import optuna
 
-from search.coordinator import Controls
+from search.coordinator import Controls, references
 from search.executors import RunRequest
 from search.runs import Wanted, Workbench, complete
 from studies import records
@@ -38,6 +38,17 @@ def train_controls(bench: Workbench, definition: StudyDefinition, rung: int) -> 
     with bench.database.transaction() as session:
         records.use_controls(session, _study(bench), [run.id for run in runs.values()])
     return _known_controls(bench, definition, epochs)
+
+
+def train_references(bench: Workbench, definition: StudyDefinition) -> None:
+    """Train the baselines that lie outside the space as the trials are, so that they compare."""
+    wanted = [
+        Wanted(RunRequest(benchmark=name, loss=spec, seed=seed, epochs=definition.search.epochs))
+        for spec in references(definition).values()
+        for seed in definition.seeds(0)
+        for name in definition.search.benchmarks
+    ]
+    complete(bench, wanted, "references")
 
 
 def climb(

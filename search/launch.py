@@ -13,7 +13,7 @@ import optuna
 from search.coordinator import Coordinator
 from search.evaluation import Entry, evaluate, promotion_entries, state_claim
 from search.executors import Executor, InProcess, Place
-from search.ladder import climb, load, train_controls
+from search.ladder import climb, load, train_controls, train_references
 from search.opening import open_optuna_study, register
 from search.runs import Watcher, Workbench
 from search.workers import Workers
@@ -92,6 +92,7 @@ def run_study(
         study = open_optuna_study(database.storage, definition.name)
         with leases.in_turn():
             controls = train_controls(bench, definition, 0)
+            train_references(bench, definition)
         Coordinator(bench, definition, study, controls, leases).run(total)
         with leases.in_turn():
             for rung in range(1, len(definition.rungs)):

@@ -61,6 +61,11 @@ def summarise(view: StudyView, study: str) -> str:
     """What was found and how sure it is; ``study`` is what the user types for it."""
     lines = ["", status_text({**view.status, "promoted": [], "best": None})]
     lines += _search_lines(view)
+    lines += [
+        f"reference outside the space: {name}, gain {gain.mean:+.2f} points (standard error "
+        f"{gain.standard_error:.2f})"
+        for name, gain in view.ladder.reference_gains().items()
+    ]
     for number, standings in enumerate(view.rungs, start=1):
         lines.append(_rung_line(number, standings, view.definition))
     if view.rows:

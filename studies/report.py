@@ -41,6 +41,7 @@ def report(view: StudyView) -> str:
         figures=figures,
         counts=", ".join(f"{counted[each]} {each}" for each in KINDS if counted[each]) or "none",
         expectations=view.ladder.expectations(epochs) if view.ladder.controls else {},
+        references=view.ladder.reference_gains(),
         trials=[_row(trial) for trial in view.trials],
         spread=mean_and_deviation,
         caution=CAUTION,

@@ -18,6 +18,10 @@ from studies.tables import Run
 
 CROSS_ENTROPY = published()["cross_entropy"]
 
+BASELINES = ("cross_entropy", "label_smoothing", "focal", "poly1")
+"""Published losses that open every study, so that what is found stands beside them; the first is
+what gains are measured against, and a point of every space."""
+
 
 def published_name(spec: AnyLoss) -> str | None:
     """The name under which a loss was published, if it was: then nothing new was found."""
@@ -59,12 +63,17 @@ class Standing:
 
 @dataclass(frozen=True, kw_only=True)
 class Ladder:
-    """A study's stored runs, sorted so that every rung can be read off them."""
+    """A study's stored runs, sorted so that every rung can be read off them.
+
+    Attributes:
+        references: the baselines that lie outside the space, by name: they have no trial.
+    """
 
     definition: StudyDefinition
     finished: Sequence[Finished]
     controls: Sequence[Run]
     runs: Sequence[Run]
+    references: Mapping[str, LossSpec] = field(default_factory=dict)
     _by_run: dict[tuple[str, int, int, str], Run] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -84,9 +93,11 @@ class Ladder:
         controls = records.controls(session, study_id)
         device = controls[-1].device if controls else "cpu"
         complete = finished(trials)
+        tried = {trial.user_attrs.get("baseline") for trial in trials}
+        references = {name: published()[name] for name in BASELINES[1:] if name not in tried}
         runs = records.search_runs(
             session,
-            loss_ids={each.spec.id for each in complete},
+            loss_ids={spec.id for spec in (*(e.spec for e in complete), *references.values())},
             benchmarks=definition.search.benchmarks,
             device=device,
         )
@@ -95,6 +106,7 @@ class Ladder:
             finished=complete,
             controls=[run for run in controls if run.device == device],
             runs=runs,
+            references=references,
         )
 
     def expectations(self, epochs: int) -> dict[str, Expectation]:
@@ -115,6 +127,26 @@ class Ladder:
         if any(len(controls[name]) < 2 for name in names):
             return {}
         return {name: Expectation.estimate(controls[name], pairs[name]) for name in names}
+
+    def reference_gains(self) -> dict[str, Gain]:
+        """The gains of the references at search fidelity, those whose runs are complete."""
+        expectations = self.expectations(self.definition.search.epochs)
+        gains = {}
+        for name, spec in self.references.items():
+            by_benchmark = [
+                self._gain(
+                    expectation,
+                    spec,
+                    self.definition.search.epochs,
+                    benchmark,
+                    self.definition.seeds(0),
+                )
+                for benchmark, expectation in expectations.items()
+            ]
+            known = [gain for gain in by_benchmark if gain is not None]
+            if known and len(known) == len(by_benchmark):
+                gains[name] = mean_gain(known)
+        return gains
 
     def candidates(self, rung: int) -> list[Finished]:
         """Who enters a rung: at the first after the search, its best; later, who stayed."""
@@ -145,7 +177,7 @@ class Ladder:
         gains = []
         for each in entered:
             by_benchmark = [
-                self._gain(expectations[name], each, rule.epochs, name, seeds)
+                self._gain(expectations[name], each.spec, rule.epochs, name, seeds)
                 for name in self.definition.search.benchmarks
             ]
             known = [gain for gain in by_benchmark if gain is not None]
@@ -175,13 +207,13 @@ class Ladder:
     def _gain(
         self,
         expectation: Expectation,
-        candidate: Finished,
+        spec: LossSpec,
         epochs: int,
         benchmark: str,
         seeds: Sequence[int],
     ) -> Gain | None:
         runs: Mapping[int, Run | None] = {
-            seed: self._by_run.get((candidate.spec.id, epochs, seed, benchmark)) for seed in seeds
+            seed: self._by_run.get((spec.id, epochs, seed, benchmark)) for seed in seeds
         }
         curves = {seed: run.curves["accuracy"] for seed, run in runs.items() if run is not None}
         return expectation.gain(curves) if len(curves) == len(seeds) else None

@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from search.launch import Promotion
 from search.runs import TrialUpdate
+from search.summary import summarise
 from studies.definition import EVALUATION_SEEDS, parse
 from studies.errors import StudyError
 from studies.lease import alone
@@ -121,3 +122,22 @@ def test_a_worker_pool_runs_the_same_study(home, tiny):
     trials = trials_of(home.database, "tiny")
     assert [trial.number for trial in trials] == list(range(6))
     assert all(trial.state.is_finished() for trial in trials)
+
+
+SMALL = conftest.TINY.replace('"composite"', '"margin"').replace(
+    'parameters = ["m", "eps", "gamma", "a1"]\nschedules = ["gamma"]\n', ""
+)
+
+
+def test_baselines_outside_the_space_are_run_beside_it(home):
+    definition = parse(SMALL, source="tiny.toml")
+    home.run(definition, SMALL, total=2)
+    baselines = [trial.user_attrs.get("baseline") for trial in trials_of(home.database, "tiny")]
+    assert baselines == ["cross_entropy", None]
+    ladder = StudyView.load(home.database, definition).ladder
+    gains = ladder.reference_gains()
+    assert list(gains) == ["label_smoothing", "focal", "poly1"]
+    assert all(gain.standard_error > 0 for gain in gains.values())
+    assert "reference outside the space: focal" in summarise(
+        StudyView.load(home.database, definition), "tiny.toml"
+    )

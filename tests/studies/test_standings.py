@@ -205,4 +205,5 @@ def test_a_ladder_is_loaded_on_the_device_of_its_last_controls(kept, make_trial)
         ladder = Ladder.load(session, kept.id, kept.definition, [make_trial(FOCAL, 1.0)])
     assert {run.device for run in [*ladder.controls, *ladder.runs]} == {"cuda"}
     assert len(ladder.controls) == 8
-    assert [run.loss_id for run in ladder.runs] == [FOCAL.id] * 2  # of complete trials alone
+    # Those of complete trials, and of poly1, which has no trial and so may be a reference.
+    assert [run.loss_id for run in ladder.runs] == [FOCAL.id] * 2 + [POLY1.id] * 2
