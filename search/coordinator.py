@@ -75,6 +75,7 @@ class Coordinator:
         self._leases = leases
         self._active: dict[str, _Active] = {}
         self._pairs: dict[str, list[Pair]] = {name: [] for name in controls}
+        self._over: list[RunRequest] = []
         self._total = 0
 
     def run(self, total: int) -> None:
@@ -98,6 +99,8 @@ class Coordinator:
             while self._others_at_work():  # or dead: then their trials come to us
                 time.sleep(POLL)
                 drive(self._bench.executor, self._next_job, self._handle)
+            for request in self._over:  # a worker that is stopped writes once more
+                self._bench.discard(request)
         finally:
             if self._active:
                 self._bench.executor.close()  # first: a checkpoint is written as it closes
@@ -282,6 +285,7 @@ class Coordinator:
 
     def _end(self, key: str, outcome: str, reason: str, value: float | None = None) -> None:
         active = self._active.pop(key)
+        self._over += [request for group in active.candidate.requests() for request in group]
         trial = active.trial
         self._bench.watcher.worked(self._epochs_of_a_trial - active.done)
         # Before it is told: Optuna freezes a finished trial.

@@ -119,8 +119,12 @@ class Workbench:
         )
         with self.database.transaction() as session:
             records.add_run(session, run)
-        self._checkpoint(request).unlink(missing_ok=True)
+        self.discard(request)
         return run
+
+    def discard(self, request: RunRequest) -> None:
+        """Remove the checkpoint of a run that nobody will go on with."""
+        self._checkpoint(request).unlink(missing_ok=True)
 
     def _checkpoint(self, request: RunRequest) -> Path:
         identity = repr(sorted(asdict(self.key(request)).items()))
