@@ -27,7 +27,7 @@ from search.space import point, suggest
 from studies.definition import StudyDefinition
 from studies.gains import Expectation, Pair
 from studies.lease import Leases
-from studies.standings import BASELINES, CROSS_ENTROPY, finished
+from studies.standings import BASELINES, CROSS_ENTROPY, finished, spec_of
 
 POLL = 2.0
 """Seconds between two looks at what other coordinators still have to finish."""
@@ -75,7 +75,6 @@ class Coordinator:
         self._leases = leases
         self._active: dict[str, _Active] = {}
         self._pairs: dict[str, list[Pair]] = {name: [] for name in controls}
-        self._over: list[RunRequest] = []
         self._total = 0
 
     def run(self, total: int) -> None:
@@ -99,13 +98,27 @@ class Coordinator:
             while self._others_at_work():  # or dead: then their trials come to us
                 time.sleep(POLL)
                 drive(self._bench.executor, self._next_job, self._handle)
-            for request in self._over:  # a worker that is stopped writes once more
-                self._bench.discard(request)
+            self._sweep()
         finally:
             if self._active:
                 self._bench.executor.close()  # first: a checkpoint is written as it closes
             for active in self._active.values():
                 self._requeue(active)
+
+    def _sweep(self) -> None:
+        """Remove the checkpoints of finished trials: a worker that is stopped writes once more."""
+        for trial in self._study.get_trials(deepcopy=False):
+            if trial.state.is_finished() and "spec" in trial.user_attrs:
+                for seed in _seeds(self._definition, spec := spec_of(trial)):
+                    for name in self._controls:
+                        self._bench.discard(
+                            RunRequest(
+                                benchmark=name,
+                                loss=spec,
+                                seed=seed,
+                                epochs=self._definition.search.epochs,
+                            )
+                        )
 
     # A trial begins
 
@@ -157,10 +170,9 @@ class Coordinator:
         return None
 
     def _candidate(self, spec: LossSpec) -> Candidate:
-        own_seeds = spec == CROSS_ENTROPY  # on its controls' seeds it would be them, bit for bit
         return Candidate(
             spec=spec,
-            seeds=self._definition.baseline_seeds() if own_seeds else self._definition.seeds(0),
+            seeds=_seeds(self._definition, spec),
             epochs=self._definition.search.epochs,
             expectations={
                 name: Expectation.estimate(curves, self._pairs[name])
@@ -285,7 +297,6 @@ class Coordinator:
 
     def _end(self, key: str, outcome: str, reason: str, value: float | None = None) -> None:
         active = self._active.pop(key)
-        self._over += [request for group in active.candidate.requests() for request in group]
         trial = active.trial
         self._bench.watcher.worked(self._epochs_of_a_trial - active.done)
         # Before it is told: Optuna freezes a finished trial.
@@ -313,6 +324,11 @@ class Coordinator:
                 reason=reason,
             )
         )
+
+
+def _seeds(definition: StudyDefinition, spec: LossSpec) -> list[int]:
+    # On its controls' seeds cross-entropy would be them, bit for bit.
+    return definition.baseline_seeds() if spec == CROSS_ENTROPY else definition.seeds(0)
 
 
 def references(definition: StudyDefinition) -> dict[str, LossSpec]:
