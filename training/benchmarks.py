@@ -4,6 +4,8 @@ This module imports no torch, so that the command line can list the benchmarks a
 """
 
 import json
+import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from math import inf
@@ -13,7 +15,7 @@ ARCHITECTURES = ("resnet", "vgg", "mobilenet")
 DATA_SETS = ("digits", "cifar10", "cifar100", "fashion_mnist")
 
 # Raised whenever the same protocol gives other results: new draws, splits or initial weights.
-ENGINE = 1
+ENGINE = 2
 
 
 class BenchmarkError(ValueError):
@@ -26,15 +28,16 @@ class Benchmark:
 
     Attributes:
         name: What users call it.
-        architecture: One of `ARCHITECTURES`.
-        blocks: Blocks in each stage: residual blocks (resnet), convolutions (vgg), or inverted
-            residuals (mobilenet).
-        width: Output channels of the first convolution; all others follow from it.
-        data: The data set's name, one of `DATA_SETS`.
+        architecture: One of `ARCHITECTURES`, or the import path "package.module:build" of a
+            function from the number of classes to a network.
+        data: The data set's name: one of `DATA_SETS`, or that of a packed one.
         num_classes: Classes of the data set.
         mean: Mean of each input channel, pixels in [0, 1]. One-channel images are repeated to
             as many channels as there are means.
         std: Standard deviation of each input channel, pixels in [0, 1].
+        blocks: Blocks in each stage: residual blocks (resnet), convolutions (vgg), or inverted
+            residuals (mobilenet). None for an architecture of the user's own.
+        width: Output channels of the first convolution; all others follow from it.
         resize: Side in pixels that images are resized to, or None to leave them as they are.
         crop_padding: Pixels of zeros on each side before the random crop.
         flip: Whether half of the training images are mirrored left to right.
@@ -46,16 +49,19 @@ class Benchmark:
         hidden: Whether search must not train on it: evaluations only.
         cpu_threads: The most CPU threads that pay, or None for all: the tiny layers of a small
             network take as long on two threads, and much longer where a thread must wait.
+        data_digest: Of the images, where the data set is the user's own; see `training.custom`.
+        code_digest: Of the architecture, where it is the user's own.
+        modules: The folder of the architecture's module, where it is not installed.
     """
 
     name: str
     architecture: str
-    blocks: tuple[int, ...]
-    width: int
     data: str
     num_classes: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    blocks: tuple[int, ...] = ()
+    width: int = 0
     resize: int | None = None
     crop_padding: int = 4
     flip: bool = True
@@ -66,15 +72,28 @@ class Benchmark:
     weight_decay: float = 5e-4
     hidden: bool = False
     cpu_threads: int | None = None
+    data_digest: str | None = None
+    code_digest: str | None = None
+    modules: str | None = None
 
     def __post_init__(self) -> None:
+        own = self.has_own_architecture
         rules = {
-            "architecture": (self.architecture in ARCHITECTURES, f"one of {ARCHITECTURES}"),
-            "blocks": (self.blocks and min(self.blocks) >= 1, "at least 1 in each stage"),
+            "architecture": (
+                self.architecture in ARCHITECTURES or own,
+                f"one of {', '.join(ARCHITECTURES)}, or an import path 'package.module:build'",
+            ),
+            "blocks": (
+                not self.blocks if own else self.blocks and min(self.blocks) >= 1,
+                "left out for an import path" if own else "at least 1 in each stage",
+            ),
             # Below 8 channels, torch's CPU kernel for a strided 1x1 convolution in channels-last
             # order writes past its buffers (seen with torch 2.14).
-            "width": (self.width >= 8, "at least 8"),
-            "data": (self.data in DATA_SETS, f"one of {DATA_SETS}"),
+            "width": (
+                not self.width if own else self.width >= 8,
+                "left out for an import path" if own else "at least 8",
+            ),
+            "data": (re.fullmatch(r"[\w-]+", self.data), "of letters, digits, - and _"),
             "num_classes": (self.num_classes >= 2, "at least 2"),
             "mean": (len(self.mean) in (1, 3), "given for 1 or 3 channels"),
             "std": (
@@ -98,10 +117,16 @@ class Benchmark:
                 raise BenchmarkError(f"{field} must be {rule} but got {getattr(self, field)!r}")
 
     @property
+    def has_own_architecture(self) -> bool:
+        """Whether the network is built by code of the user's."""
+        return re.fullmatch(r"[^\W\d][\w.]*:[^\W\d]\w*", self.architecture) is not None
+
+    @property
     def protocol(self) -> dict[str, Any]:
         """Everything that a result depends on, by name: JSON values in the fields' order."""
         fields = asdict(self)
-        for field in ("hidden", "cpu_threads"):  # who sees it, and how fast: not what comes of it
+        # Who sees it, how fast, and where its code lies: not what comes of it.
+        for field in ("hidden", "cpu_threads", "modules"):
             del fields[field]
         return fields | {"engine": ENGINE}
 
@@ -173,13 +198,13 @@ def benchmarks() -> dict[str, Benchmark]:
     return {entry.name: entry for entry in table}
 
 
-def benchmark(name: str) -> Benchmark:
-    """The benchmark of this name.
+def benchmark(name: str, own: Iterable[Benchmark] = ()) -> Benchmark:
+    """The benchmark of this name, among the user's own and these.
 
     Raises:
         BenchmarkError: There is none; the message lists those that there are.
     """
-    table = benchmarks()
+    table = {entry.name: entry for entry in own} | benchmarks()
     if name not in table:
         raise BenchmarkError(f"unknown benchmark {name!r}: choose one of {', '.join(table)}")
     return table[name]

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -18,7 +19,11 @@ def write(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None
         tensors: On any device, in any memory format.
         facts: JSON values.
     """
-    blob = save({k: t.cpu().contiguous() for k, t in tensors.items()}, {"run": json.dumps(facts)})
+    own = {  # copies: tied weights would share their memory, which the format does not know
+        name: tensor.to("cpu", copy=True, memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
+    blob = save(own, {"run": json.dumps(facts)})
     path.parent.mkdir(parents=True, exist_ok=True)
     side = path.with_name(path.name + ".part")
     try:

@@ -9,13 +9,23 @@ import tarfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 from filelock import FileLock, Timeout
 
 from training.folders import Progress, from_folders
-from training.packed import Bytes, DataError, Packed, Split, is_another, packed_file, serialised
+from training.packed import (
+    Bytes,
+    DataError,
+    Packed,
+    Split,
+    content_digest,
+    is_another,
+    packed_file,
+    serialised,
+)
 
 # What torchvision calls the data sets that it can fetch.
 DOWNLOADS = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "fashion_mnist": "FashionMNIST"}
@@ -64,6 +74,37 @@ def pack(
     if source is not None:
         packed = from_folders(source, progress)
         _check_published(name, packed, source=str(source))
+    return _store(name, folder, packed)
+
+
+def pack_images(
+    prefix: str, folder: Path, *, source: Path, progress: Progress | None = None
+) -> str:
+    """Pack a folder of images under a name that says what they are, unless that is there.
+
+    Returns:
+        The name: the prefix and twelve digits of the images' digest, so that changed images are
+        another data set.
+
+    Raises:
+        DataError: The source does not hold what it must.
+        OSError: The disk is full. No half file is left.
+    """
+    packed = from_folders(source, progress)
+    splits: tuple[Split, ...] = ("train", "test")
+    digests = (
+        content_digest(packed.arrays[f"{split}_images"], packed.arrays[f"{split}_labels"])
+        for split in splits
+    )
+    whole = sha256("".join((*digests, *packed.classes)).encode()).hexdigest()
+    name = re.sub(r"[^\w-]", "-", prefix) + f"-{whole[:12]}"
+    if not packed_file(name, folder).is_file():
+        _store(name, folder, packed)
+    return name
+
+
+def _store(name: str, folder: Path, packed: Packed | None) -> Path:
+    """Write a data set's file in one move; None is downloaded."""
     file = packed_file(name, folder)
     with _working_folder(file) as working:
         side = working / file.name
@@ -101,7 +142,7 @@ def _check_published(name: str, packed: Packed, *, source: str) -> None:
     splits: tuple[Split, ...] = ("train", "test")
     for split in splits:
         images, labels = (packed.arrays[f"{split}_{part}"] for part in ("images", "labels"))
-        if is_another(name, split, images, labels):
+        if is_another(name, split, content_digest(images, labels)):
             raise DataError(
                 f"{source} does not hold the published {name}: its {split} split has another "
                 "digest; give your own images a name of their own"

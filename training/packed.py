@@ -67,22 +67,32 @@ def content_digest(images: Bytes, labels: Bytes) -> str:
         images: Shape [N, H, W, C].
         labels: Class ids, shape [N].
     """
-    each = (
+    return in_order(images, labels)[1]
+
+
+def in_order(images: Bytes, labels: Bytes) -> tuple[list[int], str]:
+    """The one order of these images, by their own digests, and `content_digest` of them all."""
+    each = [
         sha256(image.tobytes() + bytes((label,))).digest()
         for image, label in zip(images, labels.tolist(), strict=True)
-    )
-    return sha256(str(images.shape[1:]).encode() + b"".join(sorted(each))).hexdigest()
+    ]
+    order = sorted(range(len(each)), key=each.__getitem__)
+    whole = sha256(str(images.shape[1:]).encode() + b"".join(each[i] for i in order))
+    return order, whole.hexdigest()
 
 
-def is_another(name: str, split: Split, images: Bytes, labels: Bytes) -> bool:
-    """Whether these are surely not the images that were published under this name."""
-    return name in KNOWN and content_digest(images, labels) != KNOWN[name][split]
+def is_another(name: str, split: Split, digest: str) -> bool:
+    """Whether images of this digest are surely not those that were published under this name."""
+    return name in KNOWN and digest != KNOWN[name][split]
 
 
 def read_split(
     name: str, split: Split, folder: Path, *, num_classes: int, channels: int = 3
 ) -> tuple[Bytes, Bytes]:
     """One split of a packed data set; the other split is not read.
+
+    Images come in the order of their digests: splits and draws go by position, and every packing
+    of a data set must give the same ones.
 
     Args:
         name: Of the data set.
@@ -121,9 +131,10 @@ def read_split(
     for part, array in (("images", images), ("labels", labels)):
         if stored and stored.get(f"{split}_{part}") != _digest(array):
             raise _damaged(file, f"{split}_{part} has another SHA-256 than when it was packed")
-    if is_another(name, split, images, labels):
+    order, digest = in_order(images, labels)
+    if is_another(name, split, digest):
         raise _damaged(file, f"its {split} split has not the digest of the published {name}")
-    return images, labels
+    return images[order], labels[order]
 
 
 def verify(name: str, folder: Path) -> Sound:
@@ -145,6 +156,15 @@ def verify(name: str, folder: Path) -> Sound:
         known=name in KNOWN,
         stored=bool(stored),
     )
+
+
+def class_names(name: str, folder: Path) -> list[str]:
+    """The names of a data set's classes, in order; empty if its file holds none.
+
+    Raises:
+        DataError: The data set is missing or damaged.
+    """
+    return _metadata(name, packed_file(name, folder))[0]
 
 
 def serialised(packed: Packed) -> bytes:

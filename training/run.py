@@ -158,7 +158,7 @@ class _Run:
             learning_rate=self.benchmark.learning_rate * cosine,
             values=self.loss.values(epoch, self.epochs, self.benchmark.num_classes),
         )
-        with self._seeded_loss(epoch):
+        with self._seeded(epoch):
             for draws in batches:
                 engine.step(data.training, draws)
         logits_NK, labels_N = engine.logits(data.scoring), data.scoring.labels
@@ -184,14 +184,14 @@ class _Run:
         return report
 
     @contextmanager
-    def _seeded_loss(self, epoch: int) -> Iterator[None]:
-        """Seed torch's global generators, from which a loss of unknown structure may draw."""
-        if self.loss.structure is not None:
+    def _seeded(self, epoch: int) -> Iterator[None]:
+        """Seed torch's global generators, from which code of the user's own may draw."""
+        if self.loss.structure is not None and not self.benchmark.has_own_architecture:
             yield
             return
         device = self.dropout.device
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(derive(self.seed, f"loss {epoch}"))
+            torch.manual_seed(derive(self.seed, f"own code {epoch}"))
             yield
 
     def _identity(self) -> str:

@@ -107,7 +107,8 @@ class Engine:
         self.learning_rate = benchmark.learning_rate
         self.momentum = benchmark.momentum
         self.weight_decay = benchmark.weight_decay
-        self.parameters = list(self.model.parameters())
+        trained = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
+        self.names, self.parameters = list(trained), list(trained.values())
         self.buffers = [torch.zeros_like(each) for each in self.parameters]
 
     def start_epoch(self, *, learning_rate: float, values: tuple[float, ...]) -> None:
@@ -159,8 +160,8 @@ class Engine:
 
     def state(self) -> dict[str, Tensor]:
         """Weights, running statistics and momentum by name: the tensors themselves."""
-        names = (name for name, _ in self.model.named_parameters())
         momentum = {
-            f"momentum.{name}": buffer for name, buffer in zip(names, self.buffers, strict=True)
+            f"momentum.{name}": buffer
+            for name, buffer in zip(self.names, self.buffers, strict=True)
         }
         return {**self.model.state_dict(), **momentum}

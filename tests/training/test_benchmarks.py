@@ -8,11 +8,11 @@ from training import BenchmarkError, benchmark, benchmarks
 
 # A change here means that no stored result can be compared with new ones.
 DIGESTS = {
-    "resnet8-digits": "b798eaaac5fb",
-    "resnet20-cifar10": "bc8e2561587e",
-    "resnet56-cifar100": "d17b67cb0a99",
-    "vgg16bn-cifar100": "8685a184d7a2",
-    "mobilenetv2-fmnist": "ddc02593bfe9",
+    "resnet8-digits": "917c2e9a4efd",
+    "resnet20-cifar10": "42d8a154fae2",
+    "resnet56-cifar100": "ebd864a7b085",
+    "vgg16bn-cifar100": "98f2b22cb82e",
+    "mobilenetv2-fmnist": "f93e65bc9348",
 }
 
 
@@ -46,7 +46,9 @@ def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
         ("blocks", ()),
         ("blocks", (1, 0)),
         ("width", 0),
-        ("data", "mnist"),
+        ("architecture", "mine.nets:"),
+        ("architecture", "mine.nets:build"),  # with blocks and a width
+        ("data", "my/images"),
         ("num_classes", 1),
         ("mean", (0.5, 0.5)),
         ("std", (0.0,)),
@@ -62,8 +64,9 @@ def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
     ],
 )
 def test_a_field_that_breaks_its_rule_is_named(field: str, value: object) -> None:
-    with pytest.raises(BenchmarkError, match=rf"^{field} must be .* but got "):
+    with pytest.raises(BenchmarkError, match=r" must be .* but got ") as caught:
         replace(benchmark("resnet8-digits"), **{field: value})
+    assert str(caught.value).split()[0] == ("blocks" if value == "mine.nets:build" else field)
 
 
 @pytest.mark.parametrize(
@@ -74,9 +77,18 @@ def test_another_protocol_has_another_digest(field: str, value: object) -> None:
     assert replace(entry, **{field: value}).digest != entry.digest
 
 
-def test_who_may_see_a_benchmark_is_no_part_of_its_protocol() -> None:
+@pytest.mark.parametrize(("field", "value"), [("hidden", True), ("modules", "/somewhere")])
+def test_what_changes_no_result_is_no_part_of_the_protocol(field: str, value: object) -> None:
     entry = benchmark("resnet8-digits")
-    assert replace(entry, hidden=True).digest == entry.digest
+    assert replace(entry, **{field: value}).digest == entry.digest
+
+
+def test_the_users_own_are_found_beside_the_others() -> None:
+    mine = replace(benchmark("resnet8-digits"), name="mine")
+    assert benchmark("mine", [mine]) is mine
+    assert benchmark("resnet8-digits", [mine]).name == "resnet8-digits"
+    with pytest.raises(BenchmarkError, match=r"choose one of mine, resnet8-digits, "):
+        benchmark("yours", [mine])
 
 
 def test_importing_the_package_imports_nothing_slow() -> None:

@@ -13,6 +13,7 @@ from training.packed import (
     KNOWN,
     Packed,
     content_digest,
+    in_order,
     packed_file,
     read_split,
     serialised,
@@ -50,8 +51,21 @@ def test_what_was_packed_is_found_whole_and_read(file: Path) -> None:
     sound = verify("cifar10", file.parent)
     assert sound == (30, 10, False, True)
     images, labels = read_split("cifar10", "test", file.parent, num_classes=10)
-    assert np.array_equal(images, small().arrays["test_images"])
-    assert np.array_equal(labels, small().arrays["test_labels"])
+    packed = small().arrays["test_images"], small().arrays["test_labels"]
+    order, _ = in_order(*packed)
+    assert sorted(order) == list(range(10))
+    assert np.array_equal(images, packed[0][order])
+    assert np.array_equal(labels, packed[1][order])
+
+
+def test_every_packing_of_a_data_set_is_read_in_the_same_order(file: Path) -> None:
+    before = search_data(CIFAR, folder=file.parent).digest
+    arrays = small().arrays
+    reverse = {name: np.ascontiguousarray(array[::-1]) for name, array in arrays.items()}
+    other = file.parent / "other"
+    other.mkdir()
+    packed_file("cifar10", other).write_bytes(serialised(Packed(reverse, small().classes)))
+    assert search_data(CIFAR, folder=other).digest == before
 
 
 @pytest.mark.parametrize("array", ["train_images", "train_labels", "test_images", "test_labels"])

@@ -1,4 +1,4 @@
-"""The networks: built from a benchmark, initialised from a generator."""
+"""The networks: built from a benchmark, initialised from a generator or by their own code."""
 
 import math
 
@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from training.benchmarks import Benchmark
+from training.models import own
 from training.models.mobilenet import MobileNetV2
 from training.models.resnet import ResNet
 from training.models.vgg import VGG
@@ -16,7 +17,12 @@ def build(benchmark: Benchmark, generator: torch.Generator) -> nn.Module:
 
     Returns:
         A network from images [B, C, H, W] to logits [B, K].
+
+    Raises:
+        BenchmarkError: The architecture is the user's own, and broken.
     """
+    if benchmark.has_own_architecture:
+        return own.build(benchmark, generator.initial_seed())
     architecture = {"resnet": ResNet, "vgg": VGG, "mobilenet": MobileNetV2}[benchmark.architecture]
     with torch.device("meta"):  # torch's own initialisation would draw from the global generator
         model = architecture(
