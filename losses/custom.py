@@ -105,6 +105,11 @@ class CustomLoss:
         """The file's name."""
         return self.name
 
+    @cached_property
+    def keeps_state(self) -> bool:
+        """Whether the file may keep something from call to call, which no checkpoint holds."""
+        return userfile.keeps_state(self.text)
+
     @property
     def formula(self) -> str:
         """Where the formula stands, as one line of text."""

@@ -5,6 +5,7 @@ Every fault is one line that names the file, the function and the rule.
 
 from __future__ import annotations
 
+import ast
 import inspect
 import sys
 import textwrap
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 LARGEST = 1_000_000
 """Bytes that a file may have."""
+
+STATELESS = {"torch", "torch.nn", "torch.nn.functional", "math", "typing", "__future__"}
+"""Modules in which a loss keeps nothing."""
 
 
 def read(path: Path) -> str:
@@ -69,6 +73,44 @@ def execute(name: str, text: str) -> Callable[..., Any]:
     except ValueError:  # a builtin hides what it takes
         pass
     return function
+
+
+def keeps_state(text: str) -> bool:
+    """Say whether a file may keep anything from one call to the next.
+
+    It surely keeps nothing if it is made of imports, plain functions and constants, and its
+    functions reach for nothing outside themselves; whatever else is in it may be state.
+    """
+    tree = ast.parse(text.removeprefix("\ufeff"))
+    return not all(map(_is_inert, tree.body)) or any(map(_reaches_out, ast.walk(tree)))
+
+
+def _reaches_out(node: ast.AST) -> bool:
+    """Whether this part of a function may change what outlives a call."""
+    if isinstance(node, ast.Attribute | ast.Subscript):
+        return not isinstance(node.ctx, ast.Load)
+    doors = {"globals", "vars", "setattr", "exec", "eval"}
+    return isinstance(node, ast.Global) or (isinstance(node, ast.Name) and node.id in doors)
+
+
+def _is_inert(statement: ast.stmt) -> bool:
+    if isinstance(statement, ast.FunctionDef):
+        defaults = [*statement.args.defaults, *filter(None, statement.args.kw_defaults)]
+        return not statement.decorator_list and all(map(_is_constant, defaults))
+    if isinstance(statement, ast.Assign | ast.AnnAssign | ast.Expr):
+        return statement.value is None or _is_constant(statement.value)
+    if isinstance(statement, ast.ImportFrom):
+        return statement.module in STATELESS
+    return isinstance(statement, ast.Import) and all(
+        alias.name in STATELESS for alias in statement.names
+    )
+
+
+def _is_constant(value: ast.expr) -> bool:
+    if isinstance(value, ast.Tuple):
+        return all(map(_is_constant, value.elts))
+    operand = value.operand if isinstance(value, ast.UnaryOp) else value
+    return isinstance(operand, ast.Constant)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import click
 
 if TYPE_CHECKING:
     from losses import AnyLoss
+    from search.executors import Place
     from search.launch import Settings, Watching
     from studies.database import Database
     from studies.definition import StudyDefinition
@@ -67,17 +68,11 @@ def open_database(storage: str | None, *, create: bool) -> Database:
 
 
 def settings(
-    storage: str | None,
-    *,
-    workers: int,
-    data: Path | None,
-    device: str,
-    database: Database | None = None,
+    storage: str | None, place: Place, *, workers: int, database: Database | None = None
 ) -> Settings:
     """Where a command that trains is to work."""
     import optuna
 
-    from search.executors import Place
     from search.launch import Settings
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -86,7 +81,7 @@ def settings(
     return Settings(
         database=database or open_database(storage, create=True),
         checkpoints=checkpoints,
-        place=Place(device=device, folder=data),
+        place=place,
         workers=workers,
     )
 
@@ -104,7 +99,7 @@ def _check_folder(folder: Path) -> None:
 
 def read_study(study: str) -> tuple[StudyDefinition, str]:
     """A definition and its text."""
-    from studies.definition import read
+    from studies.reading import read
 
     return read(study)
 
@@ -114,8 +109,8 @@ def started_study(study: str, storage: str | None) -> tuple[StudyDefinition, Dat
     import optuna
 
     from studies import records
-    from studies.definition import parse
     from studies.errors import StudyError
+    from studies.reading import parse
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     name = read_study(study)[0].name
@@ -154,25 +149,17 @@ def loss(text: str) -> tuple[str, AnyLoss]:
     )
 
 
-def check_loss(loss: AnyLoss, names: Sequence[str], epochs: int | None, device: str) -> None:
+def check_loss(loss: AnyLoss, names: Sequence[str], epochs: int | None, place: Place) -> None:
     """Try a user's own file as each benchmark will call it, before anything is trained."""
     from losses import CustomLoss
-    from search.executors import Place, resolve
-    from training import benchmark
+    from search.executors import resolve
 
     if not isinstance(loss, CustomLoss):
         return
-    device = resolve(Place(device=device)).device
-    for each in (benchmark(name) for name in names):
+    device = resolve(place).device
+    for each in map(place.benchmark, names):
         total = epochs or each.epochs
         loss.check(num_classes=each.num_classes, total_epochs=total, device=device)
-
-
-def benchmarks(names: Sequence[str]) -> list[str]:
-    """Benchmarks that exist, each once."""
-    from training import benchmark
-
-    return [benchmark(name).name for name in dict.fromkeys(names)]
 
 
 def seeds(text: str) -> list[int]:
@@ -245,9 +232,9 @@ def exit_status(error: Exception) -> int:
         return error.exit_code  # 2 for a UsageError, which all of click's own checks raise
     from losses import LossError
     from studies.errors import StudyError
-    from training import BenchmarkError
+    from training import BenchmarkError, DataError
 
-    wrong_input = (LossError, StudyError, BenchmarkError)
+    wrong_input = (LossError, StudyError, BenchmarkError, DataError)
     return 2 if isinstance(error, wrong_input) else 1
 
 

@@ -43,12 +43,17 @@ def cli() -> None:
 @training_options
 def search(study: str, trials: int | None, amend: bool, storage: str | None, **where: Any) -> None:
     """Run a study, or go on with it."""
-    from search import launch, summary
+    from search import launch, named, summary
     from studies.view import StudyView
 
     definition, text = arguments.read_study(study)
     total = trials or definition.search.trials
-    settings = arguments.settings(storage, **where)
+    names = definition.search.benchmarks
+    if definition.promotion.automatic:
+        names = [*names, *definition.evaluated_on]
+    workers = where.pop("workers")
+    place = named.of_study(definition, study, names).place(**where)
+    settings = arguments.settings(storage, place, workers=workers)
     with arguments.interruptible(f"losscout search {study}"):
         launch.run_study(
             settings,
@@ -112,7 +117,7 @@ def promote(  # noqa: PLR0913 (click hands over every option by name)
     **where: Any,
 ) -> None:
     """Evaluate a study's best losses on the test split, beside the baselines."""
-    from search import launch, summary
+    from search import launch, named, summary
     from studies.view import StudyView
 
     definition, database = arguments.started_study(study, storage)
@@ -121,9 +126,12 @@ def promote(  # noqa: PLR0913 (click hands over every option by name)
         trials=trials,
         epochs=epochs,
         seeds=arguments.seeds(seeds) if seeds else None,
-        benchmarks=arguments.benchmarks(benchmarks),
+        benchmarks=benchmarks,
     )
-    settings = arguments.settings(storage, database=database, **where)
+    names = [*definition.search.benchmarks, *(benchmarks or definition.evaluated_on)]
+    workers = where.pop("workers")
+    place = named.of_study(definition, study, names).place(**where)
+    settings = arguments.settings(storage, place, workers=workers, database=database)
     with arguments.interruptible(f"losscout promote {study}"):
         watching = arguments.watching(f"promotion of {definition.name}")
         launch.promote_study(settings, definition, wanted, watching)
@@ -132,7 +140,12 @@ def promote(  # noqa: PLR0913 (click hands over every option by name)
 
 @cli.command()
 @click.argument("loss")
-@click.option("--benchmark", "benchmarks", multiple=True, help="[default: resnet8-digits]")
+@click.option(
+    "--benchmark",
+    "benchmarks",
+    multiple=True,
+    help="A name, or STUDY.toml:NAME for one of your own.  [default: resnet8-digits]",
+)
 @click.option("--epochs", type=click.IntRange(1), help="[default: the benchmark's]")
 @click.option("--seeds", default="42", show_default=True, help="Such as 42,123,456.")
 @click.option(
@@ -140,23 +153,26 @@ def promote(  # noqa: PLR0913 (click hands over every option by name)
     type=click.IntRange(1),
     help="Train on so many images: a dry run, never in a leaderboard.",
 )
+@click.option("--again", is_flag=True, help="Train anew what was evaluated before; both are kept.")
 @json_option
 @storage_option
 @training_options
 def evaluate(loss: str, as_json: bool, storage: str | None, **options: Any) -> None:
     """Train a loss on whole training splits and score it on the test split."""
-    from search import launch, summary
+    from search import launch, named, summary
     from search.evaluation import Entry
 
     name, spec = arguments.loss(loss)
     entry = Entry(name=name, spec=spec, seeds=arguments.seeds(options.pop("seeds")))
-    names = arguments.benchmarks(options.pop("benchmarks")) or ["resnet8-digits"]
-    only = {name: options.pop(name) for name in ("epochs", "subset")}
-    arguments.check_loss(spec, names, only["epochs"], options["device"])
-    settings = arguments.settings(storage, **options)
+    found = named.of_options(options.pop("benchmarks") or ["resnet8-digits"])
+    only = {name: options.pop(name) for name in ("epochs", "subset", "again")}
+    workers = options.pop("workers")
+    place = found.place(**options)
+    arguments.check_loss(spec, found.names, only["epochs"], place)
+    settings = arguments.settings(storage, place, workers=workers)
     watching = arguments.watching(f"evaluation of {name}")
     with arguments.interruptible("the same command"):
-        results = launch.evaluate_loss(settings, entry, names, watching, **only)
+        results = launch.evaluate_loss(settings, entry, found.names, watching, **only)
     if as_json:
         for result in results:
             click.echo(json.dumps(result))

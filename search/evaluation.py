@@ -14,7 +14,6 @@ from studies import records
 from studies.definition import EVALUATION_SEEDS, StudyDefinition
 from studies.standings import CROSS_ENTROPY, Finished
 from studies.tables import Run
-from training import benchmark
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +31,14 @@ def evaluate(
     entries: Iterable[Entry],
     benchmarks: Sequence[str],
     epochs: int | None,
+    *,
     subset: int | None = None,
+    again: bool = False,
 ) -> list[tuple[Entry, Run]]:
     """Evaluate losses on benchmarks, by the benchmarks' own epochs unless told otherwise.
 
-    What was evaluated before is not trained again. A run that diverged has no result.
+    What was evaluated before is trained again only if told so; then both runs are kept, and the
+    later one counts. A run that diverged has no result.
     """
     wanted = {
         (entry.name, name, seed): (
@@ -46,7 +48,7 @@ def evaluate(
                     benchmark=name,
                     loss=entry.spec,
                     seed=seed,
-                    epochs=epochs or benchmark(name).epochs,
+                    epochs=epochs or bench.executor.benchmark(name).epochs,
                     split="evaluation",
                     subset=subset,
                 ),
@@ -58,9 +60,9 @@ def evaluate(
         for seed in entry.seeds
     }
     requests = [each for _, each in wanted.values()]
-    if note := cost(bench, [each.request for each in requests]):
+    if note := cost(bench, [each.request for each in requests], again=again):
         bench.watcher.note(note)
-    runs = complete(bench, requests, "evaluation")
+    runs = complete(bench, requests, "evaluation", again=again)
     results = [
         (entry, runs[each.request]) for entry, each in wanted.values() if each.request in runs
     ]
@@ -76,12 +78,12 @@ def evaluate(
     return results
 
 
-def cost(bench: Workbench, requests: Iterable[RunRequest]) -> str:
+def cost(bench: Workbench, requests: Iterable[RunRequest], *, again: bool = False) -> str:
     """What is still to be trained and how long that will take here; empty where nothing is."""
     epochs: Counter[str] = Counter()
     runs = 0
     for request in dict.fromkeys(requests):
-        if bench.stored(request) is None:
+        if again or bench.stored(request) is None:
             epochs[request.benchmark] += request.epochs
             runs += 1
     if not runs:
@@ -91,7 +93,10 @@ def cost(bench: Workbench, requests: Iterable[RunRequest]) -> str:
     with bench.database.transaction() as session:
         for name, count in epochs.items():
             pace = records.seconds_per_epoch(
-                session, protocol=benchmark(name).digest, split="evaluation", device=device
+                session,
+                protocol=bench.executor.benchmark(name).digest,
+                split="evaluation",
+                device=device,
             )
             seconds += count * (pace or 0)
             unknown += [] if pace else [name]
@@ -149,6 +154,8 @@ def state_claim(
                 "loss": pick.spec.id,
                 "against": "cross_entropy",
                 "seeds": list(seeds),
-                "epochs": {name: epochs or benchmark(name).epochs for name in names},
+                "epochs": {
+                    name: epochs or bench.executor.benchmark(name).epochs for name in names
+                },
                 "test": "one-sided, 2.5 %, mean over the search's benchmarks",
             }

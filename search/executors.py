@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
-from losses import AnyLoss, LossError
-from training import EpochReport
+from losses import AnyLoss, CustomLoss, LossError
+from training import Benchmark, EpochReport, benchmark
 
 FailureKind = Literal["diverged", "out_of_memory", "worker_died", "data", "loss", "error"]
 
@@ -82,11 +82,17 @@ class Place:
         device: "auto", "cpu" or "cuda".
         folder: of the packed data sets; None for the usual one.
         threads: CPU threads that it may use; None for as many as torch thinks best.
+        own: benchmarks of the user's own.
     """
 
     device: str
     folder: Path | None = None
     threads: int | None = None
+    own: tuple[Benchmark, ...] = ()
+
+    def benchmark(self, name: str) -> Benchmark:
+        """The benchmark of this name."""
+        return benchmark(name, self.own)
 
 
 class Executor(Protocol):
@@ -95,6 +101,9 @@ class Executor(Protocol):
     @property
     def device(self) -> str:
         """The kind of device that runs happen on: "cpu" or "cuda"."""
+
+    def benchmark(self, name: str) -> Benchmark:
+        """The benchmark of this name, as runs know it."""
 
     @property
     def free(self) -> int:
@@ -139,7 +148,6 @@ def perform(job: Job, place: Place) -> Generator[Event]:
 
 
 def _lockstep(job: Job, group: tuple[RunRequest, ...], place: Place) -> Generator[Event]:
-    from training import benchmark
     from training.data import evaluation_data, search_data, subset
     from training.run import train
 
@@ -148,7 +156,7 @@ def _lockstep(job: Job, group: tuple[RunRequest, ...], place: Place) -> Generato
     with ExitStack() as stack:
         runs = []
         for request in group:
-            protocol = benchmark(request.benchmark)
+            protocol = place.benchmark(request.benchmark)
             data = open_split[request.split](protocol, folder=place.folder, device=place.device)
             if request.subset is not None:
                 data = subset(data, request.subset, name=protocol.data)
@@ -159,7 +167,7 @@ def _lockstep(job: Job, group: tuple[RunRequest, ...], place: Place) -> Generato
                 epochs=request.epochs,
                 data=data,
                 device=place.device,
-                checkpoint=request.checkpoint,
+                checkpoint=None if _keeps_state(request.loss) else request.checkpoint,
             )
             runs.append((request, stack.enter_context(closing(run))))
         for _ in range(group[0].epochs):
@@ -167,13 +175,17 @@ def _lockstep(job: Job, group: tuple[RunRequest, ...], place: Place) -> Generato
                 yield Reported(job.key, request, next(run))
 
 
+def _keeps_state(loss: AnyLoss) -> bool:
+    """Whether a run with this loss cannot go on from a checkpoint, and has to begin anew."""
+    return isinstance(loss, CustomLoss) and loss.keeps_state
+
+
 def _limit_threads(group: tuple[RunRequest, ...], place: Place) -> None:
     import torch
 
-    from training import benchmark
-
     if place.threads is not None:
-        pay = max(benchmark(request.benchmark).cpu_threads or place.threads for request in group)
+        protocols = [place.benchmark(request.benchmark) for request in group]
+        pay = max(each.cpu_threads or place.threads for each in protocols)
         torch.set_num_threads(min(pay, place.threads))
 
 
@@ -203,6 +215,10 @@ class InProcess:
     def device(self) -> str:
         """See ``Executor``."""
         return self._place.device.split(":")[0]
+
+    def benchmark(self, name: str) -> Benchmark:
+        """See ``Executor``."""
+        return self._place.benchmark(name)
 
     @property
     def free(self) -> int:

@@ -82,10 +82,13 @@ def load(bench: Workbench, definition: StudyDefinition, study: optuna.Study) -> 
 
 def _known_controls(bench: Workbench, definition: StudyDefinition, epochs: int) -> Controls:
     curves: dict[str, dict[int, list[float]]] = {name: {} for name in definition.search.benchmarks}
+    fidelities = {
+        (name, bench.executor.benchmark(name).digest, epochs, bench.executor.device)
+        for name in curves
+    }
     with bench.database.transaction() as session:
         for run in records.controls(session, _study(bench)):
-            at_this_fidelity = run.epochs == epochs and run.device == bench.executor.device
-            if run.benchmark in curves and at_this_fidelity:
+            if (run.benchmark, run.protocol, run.epochs, run.device) in fidelities:
                 curves[run.benchmark][run.seed] = run.curves["accuracy"]
     return curves
 

@@ -23,7 +23,6 @@ from studies.definition import StudyDefinition
 from studies.errors import StudyError
 from studies.leaderboard import gains_by_run
 from studies.lease import alone, lease
-from training import benchmark
 
 Watching = Callable[[dict[str, int]], AbstractContextManager[Watcher]]
 """Shows a plan (epochs by phase) while it is carried out."""
@@ -78,10 +77,11 @@ def run_study(
     database = settings.database
     with ExitStack() as stack:
         stack.enter_context(alone(database, definition.name))
-        row = register(database, definition, text, total=total, amend=amend)
+        own = settings.place.own
+        row = register(database, definition, text, total=total, amend=amend, own=own)
         leases = stack.enter_context(lease(database, row.id))
         executor = stack.enter_context(executing(settings))
-        watcher = stack.enter_context(watching(_plan(definition, total)))
+        watcher = stack.enter_context(watching(_plan(definition, settings.place, total)))
         bench = Workbench(
             database=database,
             executor=executor,
@@ -162,12 +162,12 @@ def promote(
     evaluate(
         bench,
         promotion_entries(definition, picks, seeds),
-        wanted.benchmarks or rules.benchmarks or definition.search.benchmarks,
+        wanted.benchmarks or definition.evaluated_on,
         epochs,
     )
 
 
-def evaluate_loss(
+def evaluate_loss(  # noqa: PLR0913 (every argument is given by name)
     settings: Settings,
     entry: Entry,
     benchmarks: Sequence[str],
@@ -175,6 +175,7 @@ def evaluate_loss(
     *,
     epochs: int | None = None,
     subset: int | None = None,
+    again: bool = False,
 ) -> list[dict[str, Any]]:
     """Evaluate a loss outside any study.
 
@@ -185,14 +186,14 @@ def evaluate_loss(
         watching: shows how it goes.
         epochs: None for the benchmark's own.
         subset: train on so many images only: a dry run, which no leaderboard shows.
+        again: train also what was evaluated before.
 
     Returns:
         A mapping for each run, ready for JSON; its gain is None where cross-entropy was evaluated
         on too few seeds at the same epochs.
     """
-    plan = {
-        "evaluation": len(entry.seeds) * sum(epochs or benchmark(n).epochs for n in benchmarks)
-    }
+    total = sum(epochs or settings.place.benchmark(name).epochs for name in benchmarks)
+    plan = {"evaluation": len(entry.seeds) * total}
     with executing(settings) as executor, watching(plan) as watcher:
         bench = Workbench(
             database=settings.database,
@@ -200,7 +201,7 @@ def evaluate_loss(
             checkpoints=settings.checkpoints,
             watcher=watcher,
         )
-        runs = [run for _, run in evaluate(bench, [entry], benchmarks, epochs, subset)]
+        found = evaluate(bench, [entry], benchmarks, epochs, subset=subset, again=again)
     with settings.database.transaction() as session:
         gains = gains_by_run(records.evaluations(session))
     return [
@@ -218,11 +219,11 @@ def evaluate_loss(
             "seconds": round(run.seconds, 3),
             "device": run.device,
         }
-        for run in runs
+        for _, run in found
     ]
 
 
-def _plan(definition: StudyDefinition, total: int) -> dict[str, int]:
+def _plan(definition: StudyDefinition, place: Place, total: int) -> dict[str, int]:
     search, promotion = definition.search, definition.promotion
     benchmarks = len(search.benchmarks)
     plan = {
@@ -236,6 +237,7 @@ def _plan(definition: StudyDefinition, total: int) -> dict[str, int]:
         plan[f"rung {number}"] = above.keep * rung.seeds * rung.epochs * benchmarks
     if promotion.automatic:
         runs = promotion.controls + len(promotion.seeds) * (promotion.top + len(promotion.against))
-        names = promotion.benchmarks or search.benchmarks
-        plan["evaluation"] = runs * sum(promotion.epochs or benchmark(n).epochs for n in names)
+        plan["evaluation"] = runs * sum(
+            promotion.epochs or place.benchmark(name).epochs for name in definition.evaluated_on
+        )
     return plan

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import warnings
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 import optuna
@@ -12,31 +14,51 @@ from optuna.trial import FrozenTrial, TrialState
 
 from studies import records
 from studies.database import Database
-from studies.definition import StudyDefinition, parse
+from studies.definition import StudyDefinition
 from studies.errors import StudyError
 from studies.lease import Leases
+from studies.reading import parse
 from studies.tables import Study, now
+from training import Benchmark
 
 GRACE = timedelta(seconds=10)
 """How old a running trial must be that names no living coordinator before it counts as dead."""
 
 
 def register(
-    database: Database, definition: StudyDefinition, text: str, *, total: int, amend: bool
+    database: Database,
+    definition: StudyDefinition,
+    text: str,
+    *,
+    total: int,
+    amend: bool,
+    own: Iterable[Benchmark] = (),
 ) -> Study:
-    """Keep a study's definition and its total of trials.
+    """Keep a study's definition, its total of trials, and the protocols of the user's benchmarks.
 
     Raises:
-        StudyError: the study was started with another definition and ``amend`` is not given.
+        StudyError: the study was started with another definition, or a benchmark of the user's own
+            has other images or other code by now, and ``amend`` is not given.
     """
+    # By way of JSON, as the stored ones are.
+    benchmarks = json.loads(json.dumps({each.name: each.protocol for each in own}))
     with database.transaction() as session:
         study = records.find_study(session, definition.name)
         if study is None:
-            study = Study(name=definition.name, definition=text, total=total)
+            study = Study(
+                name=definition.name, definition=text, total=total, benchmarks=benchmarks
+            )
             session.add(study)
             return study
         before = parse(study.definition, source=f"{definition.name}.toml")
-        if differences := before.differences(definition):
+        differences = before.differences(definition)
+        for name, protocol in (study.benchmarks or {}).items():
+            differences += [
+                f"{name}.{key}: {value!r} -> {benchmarks[name].get(key)!r}"
+                for key, value in protocol.items()
+                if name in benchmarks and benchmarks[name].get(key) != value
+            ]
+        if differences:
             if not amend:
                 raise StudyError(
                     f"study {definition.name!r} was started with another definition "
@@ -44,6 +66,7 @@ def register(
                 )
             study.definition, study.amended = text, now()
         study.total = total
+        study.benchmarks = {**(study.benchmarks or {}), **benchmarks}
         return study
 
 

@@ -33,7 +33,7 @@ def pack_data(name: str, source: Path | None, folder: Path | None) -> str:
         except DataError:
             pass  # it is missing or damaged: that is what packing mends
     try:
-        with _bar(f"packing {name}") as reading:
+        with bar(f"packing {name}") as reading:
             pack(name, folder, source=source, progress=reading)
         return f"{_verdict(name, verify(name, folder))}: {packed_file(name, folder)}"
     except DataError as error:
@@ -74,7 +74,7 @@ def _verdict(name: str, sound: Sound) -> str:
 
 
 @contextmanager
-def _bar(title: str) -> Iterator[Reading]:
+def bar(title: str) -> Iterator[Reading]:
     """A progress bar on stderr, from the first image on: until then torchvision shows its own."""
     console = Console(stderr=True)
     columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

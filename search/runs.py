@@ -15,7 +15,6 @@ from studies.database import Database
 from studies.errors import StudyError
 from studies.records import RunKey
 from studies.tables import Run
-from training import benchmark
 
 ATTEMPTS = 3
 """How often a run is tried that ran out of memory or lost its worker: not the loss's doing."""
@@ -71,7 +70,7 @@ class Workbench:
         """What tells this run from every other."""
         return RunKey(
             benchmark=request.benchmark,
-            protocol=benchmark(request.benchmark).digest,
+            protocol=self.executor.benchmark(request.benchmark).digest,
             loss_id=request.loss.id,
             seed=request.seed,
             epochs=request.epochs,
@@ -153,8 +152,10 @@ class Wanted:
     trial: int | None = None
 
 
-def complete(bench: Workbench, wanted: Iterable[Wanted], phase: str) -> dict[RunRequest, Run]:
-    """Train what is not stored yet.
+def complete(
+    bench: Workbench, wanted: Iterable[Wanted], phase: str, *, again: bool = False
+) -> dict[RunRequest, Run]:
+    """Train what is not stored yet, or everything if it is to be trained again.
 
     Returns:
         The complete runs; one that diverged is missing, and is stored as such.
@@ -163,7 +164,7 @@ def complete(bench: Workbench, wanted: Iterable[Wanted], phase: str) -> dict[Run
         RunFailedError: a run failed, and not by diverging.
         StudyError: a data set is missing or damaged.
     """
-    batch = _Batch(bench, list(dict.fromkeys(wanted)))
+    batch = _Batch(bench, list(dict.fromkeys(wanted)), again=again)
     bench.watcher.phase(phase, sum(each.request.epochs for each in batch.waiting))
     drive(bench.executor, batch.next_job, batch.handle)
     return batch.runs
@@ -172,9 +173,9 @@ def complete(bench: Workbench, wanted: Iterable[Wanted], phase: str) -> dict[Run
 class _Batch:
     """Runs without a trial to prune: each a job of its own."""
 
-    def __init__(self, bench: Workbench, wanted: Sequence[Wanted]) -> None:
+    def __init__(self, bench: Workbench, wanted: Sequence[Wanted], *, again: bool) -> None:
         self._bench = bench
-        found = {each.request: bench.stored(each.request) for each in wanted}
+        found = {each.request: bench.stored(each.request) for each in wanted if not again}
         self.runs = {request: run for request, run in found.items() if run is not None}
         self.waiting = deque(each for each in wanted if each.request not in self.runs)
         self._active: dict[str, tuple[Wanted, list[Any]]] = {}

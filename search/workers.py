@@ -19,6 +19,7 @@ from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 
 from search.executors import Event, Failed, Job, Place, Reported, perform, resolve
+from training import Benchmark
 
 PATIENCE = 1.0
 """Seconds in which a worker may write its checkpoint after being told to stop."""
@@ -29,6 +30,7 @@ class Workers:
 
     def __init__(self, place: Place, count: int) -> None:
         share = max(1, (os.cpu_count() or 1) // count)
+        self._place = place
         self._workers = [_Worker(replace(place, threads=share)) for _ in range(count)]
         self._device: str | None = None
 
@@ -38,6 +40,10 @@ class Workers:
         if self._device is None:
             self._device = self._workers[0].device()
         return self._device
+
+    def benchmark(self, name: str) -> Benchmark:
+        """See ``Executor``."""
+        return self._place.benchmark(name)
 
     @property
     def free(self) -> int:

@@ -1,24 +1,15 @@
-"""A study as its author writes it: a TOML file, checked key by key."""
+"""A study as its author writes it: tables and keys, and the rules that they keep."""
 
 from __future__ import annotations
 
-import tomllib
+from collections.abc import Iterable
 from itertools import pairwise
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from losses import families, published
-from studies.errors import StudyError
-from training import BenchmarkError, benchmark
+from training import Benchmark, BenchmarkError, benchmarks
 
 EVALUATION_SEEDS = (42, 123, 456, *range(1001, 1013))
 """Seeds that belong to evaluations, in the order in which they are used; a search never does."""
@@ -68,6 +59,53 @@ class Space(Table):
         return self
 
 
+class OwnBenchmark(Table):
+    """A benchmark of the user's own: see `training.Benchmark` for what the keys mean.
+
+    ``architecture`` is an import path "package.module:build", or one of LosScout's own with its
+    blocks and width; ``data`` a packed data set, or the path of a folder of images (with a slash
+    in it). What is left out is the protocol of all benchmarks, or is read off the images.
+    """
+
+    name: Name
+    architecture: str
+    data: str
+    num_classes: int | None = None
+    mean: list[float] | None = None
+    std: list[float] | None = None
+    blocks: list[int] | None = None
+    width: int | None = None
+    resize: int | None = None
+    crop_padding: int | None = None
+    flip: bool | None = None
+    epochs: Count | None = None
+    batch_size: Count | None = None
+    learning_rate: float | None = None
+    momentum: float | None = None
+    weight_decay: float | None = None
+    hidden: bool = False
+    cpu_threads: Count | None = None
+
+    @model_validator(mode="after")
+    def _would_make_a_benchmark(self) -> Self:
+        if self.name in benchmarks():
+            raise ValueError(f"name must not be that of LosScout's own {self.name}")
+        channels = len(self.mean or self.std or [0.5])
+        stand_ins = {"num_classes": 2, "mean": (0.5,) * channels, "std": (0.5,) * channels}
+        data = {"data": "folder"} if "/" in self.data else {}
+        try:
+            Benchmark(**{**stand_ins, **self.given, **data})
+        except BenchmarkError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The fields of a `Benchmark` that the table gives."""
+        fields = self.model_dump(exclude_none=True)
+        return {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+
+
 class Search(Table):
     """The first rung: how a trial is trained, and how many losses climb on from it."""
 
@@ -82,10 +120,7 @@ class Search(Table):
 
     @field_validator("benchmarks")
     @classmethod
-    def _open_to_search(cls, names: list[str]) -> list[str]:
-        for name in names:
-            if _benchmark(name).hidden:
-                raise ValueError(f"must not name {name}: it is hidden, for evaluations only")
+    def _named_once(cls, names: list[str]) -> list[str]:
         return _unique(names)
 
 
@@ -130,9 +165,7 @@ class Promotion(Table):
 
     @field_validator("benchmarks")
     @classmethod
-    def _known_benchmarks(cls, names: list[str] | None) -> list[str] | None:
-        for name in names or ():
-            _benchmark(name)
+    def _named_once(cls, names: list[str] | None) -> list[str] | None:
         return names and _unique(names)
 
     @field_validator("against")
@@ -161,6 +194,31 @@ class StudyDefinition(Table):
     pruner: Pruner = Pruner()
     ladder: list[Rung] = []
     promotion: Promotion = Promotion()
+    benchmarks: list[OwnBenchmark] = []
+
+    @field_validator("benchmarks")
+    @classmethod
+    def _own_names(cls, own: list[OwnBenchmark]) -> list[OwnBenchmark]:
+        _unique([each.name for each in own])
+        return own
+
+    @model_validator(mode="after")
+    def _benchmarks_are_known(self) -> Self:
+        own = {each.name: each.hidden for each in self.benchmarks}
+        hidden = own | {each.name: each.hidden for each in benchmarks().values()}
+        for key, names in (
+            ("search.benchmarks", self.search.benchmarks),
+            ("promotion.benchmarks", self.promotion.benchmarks or []),
+        ):
+            for name in names:
+                if name not in hidden:
+                    raise ValueError(f"{key} must be among {', '.join(hidden)} but got {name!r}")
+        for name in self.search.benchmarks:
+            if hidden[name]:
+                raise ValueError(
+                    f"search.benchmarks must not name {name}: it is hidden, for evaluations only"
+                )
+        return self
 
     @model_validator(mode="after")
     def _the_ladder_narrows(self) -> Self:
@@ -171,6 +229,16 @@ class StudyDefinition(Table):
             if few > many:
                 raise ValueError(f"{below} must be at most {above} ({many}) but got {few}")
         return self
+
+    @property
+    def evaluated_on(self) -> list[str]:
+        """The benchmarks of a promotion: the search's, unless the definition names others."""
+        return self.promotion.benchmarks or self.search.benchmarks
+
+    def own_benchmarks(self, names: Iterable[str]) -> list[OwnBenchmark]:
+        """Those of these benchmarks that the definition brings along."""
+        wanted = set(names)
+        return [each for each in self.benchmarks if each.name in wanted]
 
     @property
     def rungs(self) -> list[Rung]:
@@ -203,59 +271,6 @@ class StudyDefinition(Table):
         ]
 
 
-def shipped() -> dict[str, Path]:
-    """The definitions that come with LosScout, by name."""
-    return {path.stem: path for path in sorted(Path(__file__).parent.glob("*.toml"))}
-
-
-def read(study: str) -> tuple[StudyDefinition, str]:
-    """Read a definition.
-
-    Args:
-        study: the path of a TOML file, or the name of one that ships.
-
-    Returns:
-        The definition, and its text as it stands in the file.
-
-    Raises:
-        StudyError: no such file, not TOML, or a key that breaks a rule.
-    """
-    path = Path(study)
-    if path.suffix != ".toml":
-        known = shipped()
-        if study not in known:
-            raise StudyError(
-                f"unknown study {study!r}: give the path of a .toml file, or one of "
-                f"{', '.join(known)}"
-            )
-        path = known[study]
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise StudyError(f"{path} must be TOML text but holds bytes that are not UTF-8") from None
-    except OSError as error:
-        raise StudyError(f"{path} cannot be read: {error.strerror}") from None
-    return parse(text, source=str(path)), text
-
-
-def parse(text: str, *, source: str) -> StudyDefinition:
-    """Check the text of a definition; ``source`` is the file that errors name.
-
-    A study without a name of its own has its file's.
-
-    Raises:
-        StudyError: not TOML, or a key that breaks a rule.
-    """
-    try:
-        tables = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # a number may have too many digits for Python
-        raise StudyError(f"{source} is not valid TOML: {error}") from None
-    try:
-        return StudyDefinition.model_validate({"name": Path(source).stem, **tables})
-    except ValidationError as error:
-        raise StudyError(f"{source}: {_first_fault(error)}") from None
-
-
 def check_evaluation_seeds(seeds: list[int]) -> list[int]:
     """Evaluations use their own seeds, so that no search has chosen a loss by them.
 
@@ -269,35 +284,6 @@ def check_evaluation_seeds(seeds: list[int]) -> list[int]:
                 f"but got {seed}"
             )
     return _unique(seeds)
-
-
-def _first_fault(error: ValidationError) -> str:
-    fault = error.errors(include_url=False)[0]
-    key = "".join(f"[{part}]" if isinstance(part, int) else _dotted(part) for part in fault["loc"])
-    rule = fault["msg"].removeprefix("Value error, ")
-    rule = {"missing": "is required", "extra_forbidden": "is no key of a study"}.get(
-        fault["type"], rule[:1].lower() + rule[1:]
-    )
-    said = fault["type"] == "missing" or " but got " in rule
-    given = "" if said else f" (got {_short(fault['input'])})"
-    return f"{key.lstrip('.')}{': ' if key else ''}{rule}{given}"
-
-
-def _dotted(key: str) -> str:
-    # A quoted key may hold anything, line breaks too, and an error is one line.
-    return f".{key}" if key.isprintable() else f".{key!r}"
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def _benchmark(name: str) -> Any:
-    try:
-        return benchmark(name)
-    except BenchmarkError as error:
-        raise ValueError(str(error)) from None
 
 
 def _unique(values: list[Any]) -> list[Any]:

@@ -21,7 +21,6 @@ from studies.standings import CROSS_ENTROPY, Ladder, Standing, spec_of
 from studies.status import kind
 from studies.tables import Run
 from studies.view import StudyView
-from training import benchmark
 
 INK, GREY = "#1f2937", "#9ca3af"
 COLOURS = ("#2563eb", "#d97706", "#059669", "#dc2626", "#7c3aed", "#0891b2")
@@ -45,9 +44,8 @@ def study_figures(view: StudyView) -> dict[str, go.Figure]:
     if view.ladder.finished:
         best = sorted(view.ladder.finished, key=lambda each: -each.value)[:3]
         specs = {f"trial {each.number}": each.spec for each in best}
-        classes = benchmark(view.definition.search.benchmarks[0]).num_classes
         shown["learning-curves"] = learning_curves(view.ladder)
-        shown["loss-shapes"] = loss_shapes(specs, classes)
+        shown["loss-shapes"] = loss_shapes(specs, view.num_classes)
         shown["parameters"] = parameters(view.trials)
     if view.trials:
         shown["search-history"] = search_history(view.trials)

@@ -16,7 +16,6 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from studies.tables import Control, Evaluation, Lease, Opening, Provenance, Run, Study, now
-from training import benchmark
 
 STARTED = now()
 """With host and process id, it tells this process from every other."""
@@ -51,8 +50,8 @@ def find_study(session: Session, name: str) -> Study | None:
 
 
 def find_run(session: Session, key: RunKey) -> Run | None:
-    """The complete run with this key, whichever study it was made for."""
-    query = select(Run).filter_by(**asdict(key), outcome="complete").order_by(Run.id)
+    """The complete run with this key, whichever study it was made for; the last of several."""
+    query = select(Run).filter_by(**asdict(key), outcome="complete").order_by(Run.id.desc())
     return session.scalars(query).first()
 
 
@@ -92,16 +91,15 @@ def controls(session: Session, study_id: int) -> Sequence[Run]:
 
 
 def search_runs(
-    session: Session, *, loss_ids: set[str], benchmarks: Iterable[str], device: str
+    session: Session, *, loss_ids: set[str], protocols: Iterable[str], device: str
 ) -> list[Run]:
     """The runs of some losses on validation images, in the order in which they ended.
 
     They count for a study whichever study they were made for: the same loss, seed and protocol
     give the same run.
     """
-    protocols = [benchmark(name).digest for name in benchmarks]
     query = select(Run).where(
-        Run.protocol.in_(protocols), Run.split == "search", Run.device == device
+        Run.protocol.in_(list(protocols)), Run.split == "search", Run.device == device
     )
     return [run for run in session.scalars(query.order_by(Run.id)) if run.loss_id in loss_ids]
 

@@ -89,22 +89,27 @@ class Ladder:
         definition: StudyDefinition,
         trials: Sequence[FrozenTrial],
     ) -> Ladder:
-        """Read a study's ladder, on the kind of device that it ran on last."""
+        """Read a study's ladder, by the protocols and on the kind of device that it ran last."""
         controls = records.controls(session, study_id)
         device = controls[-1].device if controls else "cpu"
+        protocols = {run.benchmark: run.protocol for run in controls if run.device == device}
         complete = finished(trials)
         tried = {trial.user_attrs.get("baseline") for trial in trials}
         references = {name: published()[name] for name in BASELINES[1:] if name not in tried}
         runs = records.search_runs(
             session,
             loss_ids={spec.id for spec in (*(e.spec for e in complete), *references.values())},
-            benchmarks=definition.search.benchmarks,
+            protocols=protocols.values(),
             device=device,
         )
         return cls(
             definition=definition,
             finished=complete,
-            controls=[run for run in controls if run.device == device],
+            controls=[
+                run
+                for run in controls
+                if run.device == device and run.protocol == protocols[run.benchmark]
+            ],
             runs=runs,
             references=references,
         )

@@ -38,7 +38,10 @@ class Provenance(Base):
 
 
 class Study(Base):
-    """A study's definition as its author wrote it, and what was decided when it was started."""
+    """A study's definition as its author wrote it, and what was decided when it was started.
+
+    ``benchmarks`` holds the protocols of the user's own benchmarks by name.
+    """
 
     __tablename__ = f"{PREFIX}studies"
 
@@ -46,6 +49,7 @@ class Study(Base):
     name: Mapped[str] = mapped_column(String(255), unique=True)
     definition: Mapped[str] = mapped_column(Text)
     total: Mapped[int]
+    benchmarks: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     primary_claim: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     created: Mapped[datetime] = mapped_column(default=now)
     amended: Mapped[datetime | None]

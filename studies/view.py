@@ -16,6 +16,7 @@ from studies.errors import StudyError
 from studies.leaderboard import Row, Verdict, leaderboard, verdict
 from studies.standings import Ladder, Standing, published_name
 from studies.status import status
+from training import benchmark
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +24,7 @@ class StudyView:
     """A study as it is stored now.
 
     Attributes:
+        num_classes: of the search's first benchmark.
         rungs: the standings after each rung of the ladder that is complete.
         rows: its evaluations; empty before promotion.
         claim: the primary claim, fixed before the test split was opened.
@@ -30,6 +32,7 @@ class StudyView:
 
     definition: StudyDefinition
     total: int
+    num_classes: int
     trials: Sequence[FrozenTrial]
     status: Mapping[str, Any]
     ladder: Ladder
@@ -59,6 +62,7 @@ class StudyView:
         return cls(
             definition=definition,
             total=row.total,
+            num_classes=_num_classes(row.benchmarks or {}, definition.search.benchmarks[0]),
             trials=trials,
             status=found,
             ladder=ladder,
@@ -77,6 +81,11 @@ class StudyView:
         known = published_name(pick)
         who = f"trial {self.claim['trial']}" + (f", the published {known}," if known else "")
         return f"{who} is {self.verdict.words}"
+
+
+def _num_classes(own: Mapping[str, Any], name: str) -> int:
+    # The user's own were resolved when the study was started: their data and code may be gone.
+    return int(own[name]["num_classes"]) if name in own else benchmark(name).num_classes
 
 
 def trials_of(database: Database, name: str) -> list[FrozenTrial]:

@@ -12,7 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from losses import CustomLoss, LossError, load, published
+from losses import CustomLoss, LossError, export, load, published
 
 STATELESS = """
 def compute_loss(logits, targets, config):
@@ -64,6 +64,28 @@ WORKING = {
     "an object": "compute_loss = lambda logits, targets, *rest: F.cross_entropy(logits, targets)",
     "marked": "\ufeff" + STATELESS,
     "dos": STATELESS.replace("\n", "\r\n"),
+}
+
+PLAIN = "def compute_loss(z, y, c):\n    return F.cross_entropy(z, y)\n"
+
+STATE = {
+    "plain": (STATELESS, False),
+    "exported": (export.source(published()["maxsup"]), False),
+    "constants": ("SCALE, SHIFT = -2.0, (1, 2)\nNAME: str = 'x'\n" + PLAIN, False),
+    "inner function": (PLAIN.replace("    return", "    f = lambda x: x\n    return"), False),
+    "marked": ("\ufeff" + PLAIN, False),
+    "counting": (COUNTING, True),
+    "learned": (LEARNED, True),
+    "class": ("class A:\n    n = 0\n" + PLAIN, True),
+    "tensor": ("offset = torch.zeros(10)\n" + PLAIN, True),
+    "mutable default": (PLAIN.replace("c)", "c, seen=[])"), True),
+    "keyword default": (PLAIN.replace("c)", "*c, seen={})"), True),
+    "decorated": ("def same(f):\n    return f\n\n@same\n" + PLAIN, True),
+    "attribute": (PLAIN.replace("    return", "    compute_loss.n = 1\n    return"), True),
+    "by name": (PLAIN.replace("    return", "    globals().update(n=1)\n    return"), True),
+    "other module": ("import numpy\n" + PLAIN, True),
+    "from another module": ("from numpy import random\n" + PLAIN, True),
+    "branch": ("if True:\n    n = [0]\n" + PLAIN, True),
 }
 
 UNREADABLE = {
@@ -257,3 +279,10 @@ def test_stored_files_are_shown_without_torch():
     code = f"import sys, losses; losses.load({text}).formula; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize(("text", "may"), STATE.values(), ids=STATE)
+def test_a_file_that_may_keep_state_is_known(text: str, may: bool) -> None:
+    loss = CustomLoss("loss.py", text)
+    loss.check(num_classes=10, total_epochs=2, device="cpu")
+    assert loss.keeps_state is may

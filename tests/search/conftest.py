@@ -14,7 +14,8 @@ from search.executors import Place
 from search.launch import Promotion, Settings, promote_study, run_study
 from search.runs import TrialUpdate
 from studies.database import Database, parse_url
-from studies.definition import StudyDefinition, parse
+from studies.definition import StudyDefinition
+from studies.reading import parse
 
 TINY = """
 name = "tiny"

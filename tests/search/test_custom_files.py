@@ -51,7 +51,7 @@ WRONG = {
     "evaluate missing.py": "missing.py cannot be read: No such file or directory",
     "evaluate other.py": "other.py must define compute_loss(logits, targets, config)",
     "evaluate vector.py": "vector.py: compute_loss must return a scalar but got shape [8]",
-    "evaluate ten.py --benchmark vgg16bn-cifar100 --benchmark resnet8-digits": "IndexError",
+    "evaluate ten.py": "IndexError",
     "evaluate late.py --epochs 2": "late.py, line 4: compute_loss raised in epoch 1 of 2",
 }
 
@@ -179,3 +179,20 @@ def test_a_run_goes_on_from_its_checkpoint_with_the_file_started_anew(tmp_path, 
     assert capsys.readouterr().err.splitlines()[-1] == "[0, 1]"
     assert list(train(benchmark("resnet8-digits"), loss, **arguments))[:2] == first
     assert capsys.readouterr().err.splitlines()[-1] == "[2]"
+
+
+def test_what_is_evaluated_again_is_kept_beside_and_counts(folder, losscout, capsys):
+    runs = []
+    for option in ("", "", " --again"):
+        assert losscout(f"evaluate poly1 --epochs 1 --json{option}") == 0
+        runs.append(json.loads(capsys.readouterr().out))
+    assert runs[0] == runs[1]
+    assert results(json.dumps(runs[0])) == results(json.dumps(runs[2]))
+    database = stored(folder)
+    with database.transaction() as session:
+        evaluations = records.evaluations(session)
+        seconds = [round(each.run.seconds, 3) for each in evaluations]
+        (row,) = leaderboard(evaluations)
+    database.close()
+    assert seconds == [runs[0]["seconds"], runs[2]["seconds"]]
+    assert list(row.final) == [42]

@@ -112,6 +112,31 @@ def test_a_stopped_run_goes_on_from_its_checkpoint(executor, tmp_path):
     assert accuracies == [report.accuracy for report in alone]
 
 
+COUNTING = """
+calls = 0
+def compute_loss(logits, targets, config):
+    global calls
+    calls += 1
+    return F.cross_entropy(logits, targets) / calls
+"""
+PLAIN = "def compute_loss(logits, targets, config):\n    return F.cross_entropy(logits, targets)"
+
+
+@pytest.mark.parametrize(("text", "anew"), [(COUNTING, True), (PLAIN, False)])
+def test_a_users_own_file_that_may_keep_state_begins_anew(tmp_path, text, anew):
+    executor, loss = InProcess(PLACE), CustomLoss("loss.py", text)
+    request = run(1, loss, epochs=3, checkpoint=tmp_path / "run.safetensors")
+    executor.start(Job("first", ((request,),)))
+    first = until(executor, lambda events: len(events) == 2)
+    executor.close()
+    executor.start(Job("second", ((request,),)))
+    second = [e.report for e in until(executor, over) if isinstance(e, Reported)]
+    # What was trained before is told again with the seconds that it took then.
+    assert ([e.report for e in first] == second[:2]) is not anew
+    alone = train(benchmark("resnet8-digits"), loss, seed=1, epochs=3)
+    assert [each.train_loss for each in second] == [each.train_loss for each in alone]
+
+
 @pytest.mark.parametrize(
     ("request_", "kind"),
     [

@@ -1,21 +1,22 @@
 """Whole studies: the ladder, promotion, and two benchmarks at once."""
 
 from dataclasses import replace
-from importlib import import_module
 
 import pytest
 from sqlalchemy import select
 
+from search.executors import Place
 from search.launch import Promotion
 from search.runs import TrialUpdate
 from search.summary import summarise
-from studies.definition import EVALUATION_SEEDS, parse
+from studies.definition import EVALUATION_SEEDS
 from studies.errors import StudyError
 from studies.lease import alone
+from studies.reading import parse
 from studies.tables import Opening, Run
 from studies.view import StudyView, trials_of
 from tests.search import conftest
-from training import benchmarks
+from training.custom import resolve
 
 PROMOTED = conftest.TINY.replace("trials = 6", "trials = 4") + (
     "[promotion]\nautomatic = true\nepochs = 1\nseeds = [42, 123]\nagainst = ['label_smoothing']\n"
@@ -73,17 +74,23 @@ def test_rungs_train_on_seeds_not_seen_before(home, tiny):
     assert not climbed & {*tiny.seeds(0), *tiny.baseline_seeds()}
 
 
-TWO = conftest.TINY.replace('["resnet8-digits"]', '["resnet8-digits", "resnet8-still"]').replace(
-    "controls = 8", ""
-)
+STILL = """
+[[benchmarks]]
+name = "resnet8-still"
+architecture = "resnet"
+blocks = [1, 1, 1]
+width = 8
+data = "digits"
+crop_padding = 0
+"""
+TWO = conftest.TINY.replace('["resnet8-digits"]', '["resnet8-digits", "resnet8-still"]') + STILL
 
 
-def test_two_benchmarks_advance_together_also_when_interrupted(home, another_home, monkeypatch):
-    table = benchmarks()
-    still = replace(table["resnet8-digits"], name="resnet8-still", crop_padding=0)
-    module = import_module("training.benchmarks")
-    monkeypatch.setattr(module, "benchmarks", lambda: table | {still.name: still})
+def test_two_benchmarks_advance_together_also_when_interrupted(home, another_home, tmp_path):
     definition = parse(TWO, source="tiny.toml")
+    still = resolve(definition.benchmarks[0].given, beside=tmp_path, folder=tmp_path)
+    for each in (home, another_home):
+        each.settings = replace(each.settings, place=Place(device="cpu", own=(still,)))
     another_home.run(definition, TWO, total=3)
 
     def interrupt(update: TrialUpdate) -> None:

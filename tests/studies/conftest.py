@@ -21,7 +21,8 @@ from search.launch import Settings, run_study
 from search.opening import open_optuna_study
 from studies import records
 from studies.database import Database, parse_url
-from studies.definition import StudyDefinition, parse
+from studies.definition import StudyDefinition
+from studies.reading import parse
 from studies.tables import Evaluation, Run, Study
 from training import benchmark
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from studies.definition import EVALUATION_SEEDS, StudyDefinition, parse, read, shipped
+from studies.definition import EVALUATION_SEEDS, StudyDefinition
 from studies.errors import StudyError
+from studies.reading import parse, read, shipped
 
 LEAST = """
 [search]
@@ -15,6 +16,14 @@ trials = 8
 epochs = 2
 [space]
 family = "composite"
+"""
+
+
+OWN = """
+[[benchmarks]]
+name = "mine"
+architecture = "nets:build"
+data = "./images"
 """
 
 
@@ -127,15 +136,33 @@ KEYS = [
     # names
     (
         LEAST.replace("resnet8-digits", "resnet9"),
-        "search.benchmarks: unknown benchmark 'resnet9': choose one of resnet8-digits,",
+        "search.benchmarks must be among resnet8-digits, resnet20-cifar10, resnet56-cifar100, "
+        "vgg16bn-cifar100, mobilenetv2-fmnist but got 'resnet9'",
     ),
     (
         f'{LEAST}[promotion]\nbenchmarks = ["resnet9"]',
-        "promotion.benchmarks: unknown benchmark 'resnet9': choose one of resnet8-digits,",
+        "promotion.benchmarks must be among resnet8-digits, resnet20-cifar10,",
     ),
     (
         LEAST.replace("resnet8-digits", "mobilenetv2-fmnist"),
-        "search.benchmarks: must not name mobilenetv2-fmnist: it is hidden, for evaluations only",
+        "search.benchmarks must not name mobilenetv2-fmnist: it is hidden, for evaluations only",
+    ),
+    # benchmarks of the user's own
+    (f"{LEAST}{OWN}typo = 1", "benchmarks[0].typo: is no key of a study (got 1)"),
+    (
+        f"{LEAST}{OWN.replace('nets:build', 'nets')}",
+        "benchmarks[0]: architecture must be one of resnet, vgg, mobilenet, or an import path "
+        "'package.module:build' but got 'nets'",
+    ),
+    (f"{LEAST}{OWN}width = 16", "benchmarks[0]: width must be left out for an import path"),
+    (f"{LEAST}{OWN}mean = [0.5, 0.5]", "benchmarks[0]: mean must be given for 1 or 3 channels"),
+    (f"{LEAST}{OWN}std = [0]", "benchmarks[0]: std must be above 0"),
+    (f"{LEAST}{OWN}learning_rate = 0", "benchmarks[0]: learning_rate must be above 0 and finite"),
+    (f"{LEAST}{OWN.replace('mine', 'resnet8-digits')}", "benchmarks[0]: name must not be that of"),
+    (f"{LEAST}{OWN}{OWN}", "benchmarks: must not name 'mine' twice"),
+    (
+        f"{LEAST.replace('resnet8-digits', 'mine')}{OWN}hidden = true",
+        "search.benchmarks must not name mine: it is hidden",
     ),
     (LEAST.replace("composite", "composit"), "space.family: must be one of composite, margin,"),
     (

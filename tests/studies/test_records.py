@@ -140,7 +140,10 @@ def test_search_runs_are_of_these_losses_benchmarks_and_device(
         ):
             records.add_run(session, run)
         found = records.search_runs(
-            session, loss_ids={FOCAL.id}, benchmarks=["resnet8-digits"], device="cpu"
+            session,
+            loss_ids={FOCAL.id},
+            protocols=[benchmark("resnet8-digits").digest],
+            device="cpu",
         )
     assert [run.seed for run in found] == [2002, 2001]  # as they ended
 
