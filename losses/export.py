@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 
 from losses import wording
-from losses.family import families
+from losses.catalogue import families
 from losses.schedules import Schedule
 from losses.spec import LossSpec
 
@@ -14,8 +14,8 @@ MODULE = '''\
 
 {formula}
 
-z are the logits, y is the label, p = softmax(z) unless said otherwise, H is the entropy and K the
-number of classes.
+z are the logits, y is the label, p = softmax(z) unless said otherwise, H is the entropy, K the
+number of classes, and [k = y] is 1 for the label and 0 for every other class.
 """
 
 {imports}

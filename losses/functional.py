@@ -1,4 +1,4 @@
-"""Classification losses, per example: pure functions of logits, labels and scalars.
+"""The composite loss, per example: a pure function of logits, labels and scalars.
 
 Shapes: B examples of a batch, K classes. A suffix names a tensor's axes: logits_BK is [B, K].
 A parameter is a float or a 0-d tensor, whose value may change while a CUDA graph is replayed:
@@ -71,7 +71,7 @@ def composite(  # noqa: PLR0913  (one argument for each symbol of the formula)
         beta: Pereyra et al., 2017. arXiv:1701.06548
         mu: Zhou et al., 2025. arXiv:2502.15798
     """
-    z_BK = logits_BK.to(torch.promote_types(logits_BK.dtype, torch.float32))
+    z_BK = widened(logits_BK)
     log_p_BK = F.log_softmax(adjusted(z_BK, labels_B, m, tau), dim=1)
     loss_B = smoothed(surprise(log_p_BK, kappa), labels_B, eps)
     if gamma is not None or a1 is not None or a2 is not None:
@@ -91,6 +91,16 @@ def composite(  # noqa: PLR0913  (one argument for each symbol of the formula)
     return loss_B if scale is None else scale * loss_B
 
 
+def widened(logits_BK: Tensor) -> Tensor:
+    """Return the logits in float32, or as they are where they are wider."""
+    return logits_BK.to(torch.promote_types(logits_BK.dtype, torch.float32))
+
+
+def of_label(each_BK: Tensor, labels_B: Tensor) -> Tensor:
+    """Return what stands at each example's label, shape [B]."""
+    return each_BK.gather(1, labels_B[:, None]).squeeze(1)
+
+
 def adjusted(z_BK: Tensor, labels_B: Tensor, m: Scalar | None, tau: Scalar | None) -> Tensor:
     """Return (z - m * onehot(y)) / tau."""
     if m is not None:
@@ -108,7 +118,7 @@ def surprise(log_p_BK: Tensor, kappa: Scalar | None) -> Tensor:
 
 def smoothed(ell_BK: Tensor, labels_B: Tensor, eps: Scalar | None) -> Tensor:
     """Return (1 - eps) * ell(p_y) + eps * mean_k ell(p_k)."""
-    ell_B = ell_BK.gather(1, labels_B[:, None]).squeeze(1)
+    ell_B = of_label(ell_BK, labels_B)
     return ell_B if eps is None else (1 - eps) * ell_B + eps * ell_BK.mean(dim=1)
 
 

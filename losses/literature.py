@@ -13,6 +13,7 @@ class Published(NamedTuple):
 
     source: str
     parameters: dict[str, Any]
+    family: str = "composite"
 
 
 PUBLISHED = {
@@ -32,12 +33,33 @@ PUBLISHED = {
         "Zhou et al., 2025. arXiv:2502.15798",
         {"mu": {"shape": "linear", "start": 0.1, "end": 0.2}},
     ),
+    "bi_tempered": Published(
+        "Amid et al., 2019. arXiv:1906.03361", {"t1": 0.8, "t2": 1.2}, family="tempered"
+    ),
+    # its values for CIFAR-100
+    "active_passive": Published(
+        "Ma et al., 2020. arXiv:2006.13554", {"a": 10.0, "b": 0.1}, family="active_passive"
+    ),
+    # timm's values; the authors' code has gp 0
+    "asymmetric": Published(
+        "Ridnik et al., 2021. arXiv:2009.14119",
+        {"gp": 1.0, "gn": 4.0, "eps": 0.1},
+        family="asymmetric",
+    ),
+    "logit_norm": Published(
+        "Wei et al., 2022. arXiv:2205.09310", {"tau": 0.04}, family="logit_norm"
+    ),
+    "squentropy": Published("Hui et al., 2023. arXiv:2302.03952", {"c": 1.0}, family="squentropy"),
+    "ngl": Published(
+        "Akhmedova & Körber, 2024. arXiv:2404.12948", {"alpha": 2.4092}, family="ngl"
+    ),
+    "sigmoid": Published("Wightman et al., 2021. arXiv:2110.00476", {"a": 1.0}, family="sigmoid"),
 }
 
 
 def published() -> dict[str, LossSpec]:
     """Return the published losses by name; `sources` says where each is from."""
-    return {name: LossSpec("composite", loss.parameters) for name, loss in PUBLISHED.items()}
+    return {name: LossSpec(loss.family, loss.parameters) for name, loss in PUBLISHED.items()}
 
 
 def sources() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""How a formula is written: as text, as LaTeX and as Python.
+"""How the composite formula is written: as text, as LaTeX and as Python.
 
 Each function takes a symbol for each parameter that a loss has, by name: a number, a letter, or
 an expression of Python. A parameter without a symbol is neutral and its term is left out.
@@ -6,9 +6,7 @@ an expression of Python. A parameter without a symbol is neutral and its term is
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-Symbols = Mapping[str, str]
+from losses.family import Symbols
 
 
 def composite_text(symbols: Symbols) -> str:
@@ -34,7 +32,7 @@ def composite_text(symbols: Symbols) -> str:
     if "tau" in v:
         logits = f"({logits}) / {v['tau']}" if "m" in v else f"z / {v['tau']}"
     text = loss if logits == "z" else f"{loss}, p = softmax({logits})"
-    return _signs(text)
+    return merged_signs(text)
 
 
 def composite_latex(symbols: Symbols) -> str:
@@ -62,10 +60,10 @@ def composite_latex(symbols: Symbols) -> str:
         logits = rf"\frac{{{logits}}}{{{v['tau']}}}"
     if logits != "z":
         loss = rf"{loss}, \quad p = \operatorname{{softmax}}\left({logits}\right)"
-    return _signs(loss)
+    return merged_signs(loss)
 
 
-def _signs(formula: str) -> str:
+def merged_signs(formula: str) -> str:
     """Return the formula with the signs of negative numbers merged into those before them."""
     return formula.replace("+ -", "- ").replace("- -", "+ ")
 

@@ -14,8 +14,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from losses import wording
+from losses.catalogue import families
 from losses.checks import LossError, check_keys, finite_number, read_json, shown
-from losses.family import Family, Range, families
+from losses.family import Family, Range
 from losses.schedules import Schedule
 
 if TYPE_CHECKING:
@@ -23,13 +24,17 @@ if TYPE_CHECKING:
 
 Value = float | Schedule
 
+CROSS_ENTROPY = "composite"
+"""The family of cross-entropy, which is what any family is with every parameter neutral."""
+
 
 @dataclass(frozen=True)
 class LossSpec:
     """One loss: a family's name, and a number or a schedule for each parameter that matters.
 
     Two specs of one loss are equal: when made, a spec turns a constant schedule into its number,
-    drops what is neutral, and names the family of the formula in place of a sub-family.
+    drops what is neutral, and names the family of the formula in place of a sub-family. With
+    nothing left it is cross-entropy, of the family `composite`.
 
     As a `training.Loss` it hands its active values over as a tensor, so that a captured graph of
     one `structure` serves every loss of that structure at every epoch.
@@ -42,7 +47,8 @@ class LossSpec:
             each Range says.
 
     Raises:
-        LossError: If the family or a parameter is unknown, or a value is not allowed.
+        LossError: If the family or a parameter is unknown, a value is not allowed, or a parameter
+            without a neutral value is left out.
     """
 
     family: str = "composite"
@@ -57,13 +63,19 @@ class LossSpec:
             raise LossError(f"class_scaled must be a bool but got {shown(self.class_scaled)}")
         ranges = {name: family.parameter(name) for name in self.parameters}
         values = {name: _value(family, name, given) for name, given in self.parameters.items()}
+        for each in family.parameters:
+            if each.neutral is None and each.name not in values:
+                raise LossError(
+                    f"family {family.name!r} needs the parameter {each.name!r}, {each.allowed}, "
+                    f"but got {shown(dict(self.parameters))}"
+                )
         active = {
             each.name: values[each.name]
             for each in (*family.parameters, *family.unsearched)
             if each.name in values and values[each.name] != each.neutral
         }
         scaled = self.class_scaled and any(ranges[name].class_scaling for name in active)
-        object.__setattr__(self, "family", family.formula)
+        object.__setattr__(self, "family", family.formula if active else CROSS_ENTROPY)
         object.__setattr__(self, "parameters", MappingProxyType(active))
         object.__setattr__(self, "class_scaled", scaled)
 
@@ -112,7 +124,10 @@ class LossSpec:
 
     @property
     def label(self) -> str:
-        """How it differs from cross-entropy, in short: "eps 0.1 -> 0 (cosine), gamma 2"."""
+        """How it differs from cross-entropy, in short: "eps 0.1 -> 0 (cosine), gamma 2".
+
+        A loss of another structure is told by its family: "tempered: t1 0.8, t2 1.2".
+        """
         return wording.label(self)
 
     @property
@@ -120,7 +135,8 @@ class LossSpec:
         """The loss of one example as one line of text, without its neutral terms.
 
         z are the logits, y is the label, p = softmax(z) where the line says nothing else, H is
-        the entropy and K the number of classes.
+        the entropy, K the number of classes, and [k = y] is 1 for the label and 0 for every other
+        class.
         """
         return wording.formula(self)
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from losses.family import Range, families
+from losses.catalogue import families
+from losses.family import Range
 from losses.schedules import Schedule
 
 if TYPE_CHECKING:
@@ -16,10 +17,14 @@ if TYPE_CHECKING:
 
 
 def label(spec: LossSpec) -> str:
-    """Return how a loss differs from cross-entropy: "eps 0.1 -> 0 (cosine), gamma 2"."""
+    """Return how a loss differs from cross-entropy: "eps 0.1 -> 0 (cosine), gamma 2".
+
+    One of another structure is told by its family: "tempered: t1 0.8, t2 1.2".
+    """
     changes = [f"{name} {in_text(value)}" for name, value in spec.parameters.items()]
     changes += ["class-scaled"] if spec.class_scaled else []
-    return ", ".join(changes) or "cross-entropy"
+    label = ", ".join(changes) or "cross-entropy"
+    return label if spec.family == "composite" else f"{spec.family}: {label}"
 
 
 def formula(spec: LossSpec) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from losses import LossSpec, Schedule, published
+from losses import LossSpec, Schedule, families, published
 from losses.export import source
 
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
@@ -34,8 +34,8 @@ FOCAL = '''\
 
     loss = (1 - p_y)^2 * -ln p_y
 
-z are the logits, y is the label, p = softmax(z) unless said otherwise, H is the entropy and K the
-number of classes.
+z are the logits, y is the label, p = softmax(z) unless said otherwise, H is the entropy, K the
+number of classes, and [k = y] is 1 for the label and 0 for every other class.
 """
 
 import math
@@ -93,9 +93,21 @@ def test_nothing_unused_is_left_in_it():
         assert word not in text
 
 
-@pytest.mark.parametrize(
-    "spec", [*published().values(), EVERYTHING], ids=[*published(), "everything"]
-)
+def moving(family):
+    """Return the spec whose parameters all move over their ranges."""
+    return LossSpec(
+        family.name, {r.name: Schedule("cosine", r.low, r.high) for r in family.parameters}
+    )
+
+
+CLEAN = {
+    **published(),
+    "everything": EVERYTHING,
+    **{f"{name} moving": moving(family) for name, family in families().items()},
+}
+
+
+@pytest.mark.parametrize("spec", CLEAN.values(), ids=CLEAN)
 def test_an_exported_module_is_clean_and_needs_torch_alone(spec, tmp_path):
     text = source(spec, study="a study", trial=0)
     imported = {

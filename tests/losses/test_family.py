@@ -58,6 +58,14 @@ def test_the_families_come_in_a_fixed_order():
         ("polynomial", ["a1", "a2"]),
         ("penalty", ["beta", "lam", "mu"]),
         ("curriculum", ["tau", "eps", "gamma", "kappa"]),
+        ("tempered", ["t1", "t2"]),
+        ("active_passive", ["a", "b"]),
+        ("taylor", ["th0", "th1", "th2", "th3", "th4", "th5", "th6", "th7"]),
+        ("asymmetric", ["gp", "gn", "eps"]),
+        ("logit_norm", ["tau"]),
+        ("squentropy", ["c"]),
+        ("ngl", ["alpha"]),
+        ("sigmoid", ["a"]),
     ]
 
 
@@ -68,6 +76,7 @@ def test_a_family_is_whole(family):
     assert set(family.scheduled) <= set(names)
     assert "scale" not in names
     assert families()[family.formula].formula == family.formula
+    assert len({range_.neutral is None for range_ in family.parameters}) == 1
     assert family.description
     assert family.source
 

@@ -15,7 +15,18 @@ IDS = {
     "confidence_penalty": "5260f1cdb7b5",
     "logit_penalty": "b854a5b5e7f6",
     "maxsup": "e9a9395c5e2c",
+    "bi_tempered": "84d64237b0a6",
+    "active_passive": "7f73b4d292c5",
+    "asymmetric": "9daac4a45412",
+    "logit_norm": "6d76c69e5f66",
+    "squentropy": "f7dced90d23d",
+    "ngl": "6cfee66ce0a0",
+    "sigmoid": "d07e20400283",
 }
+
+
+def test_every_published_loss_is_here():
+    assert list(published()) == list(IDS)
 
 
 @pytest.mark.parametrize("name", IDS)

@@ -26,6 +26,11 @@ def with_parameters(**parameters):
         (with_parameters(), with_parameters(tau=Schedule("switch", 1, 1, at=0.5))),
         (with_parameters(gamma=WARM_UP), with_parameters(gamma=Schedule("switch", 0, 2, at=0.25))),
         (with_parameters(gamma=2.0), LossSpec("composite", {"gamma": 2.0}, class_scaled=True)),
+        (with_parameters(), LossSpec("squentropy", {"c": 0})),
+        (with_parameters(), LossSpec("asymmetric", {"gp": 0, "gn": Schedule("linear", 0, 0)})),
+        (with_parameters(), LossSpec("tempered", {"t1": 1, "t2": 1.0}, class_scaled=True)),
+        (LossSpec("tempered", {"t1": 0.8}), LossSpec("tempered", {"t1": 0.8, "t2": 1})),
+        (LossSpec("ngl", {"alpha": 2}), LossSpec("ngl", {"alpha": 2}, class_scaled=True)),
     ],
 )
 def test_two_specs_of_one_loss_are_equal(spec, same):
@@ -44,6 +49,7 @@ def test_two_specs_of_one_loss_are_equal(spec, same):
         with_parameters(tau=Schedule("linear", 1.5, 1)),
         with_parameters(tau=Schedule("linear", 1, 1.5)),
         with_parameters(tau=Schedule("cosine", 1, 1.5)),
+        LossSpec("logit_norm", {"tau": 1.5}),
     ],
 )
 def test_two_losses_are_not_equal(other):
@@ -66,6 +72,11 @@ def test_two_losses_are_not_equal(other):
             '{"class_scaled":true,"family":"composite","parameters":{"m":'
             '{"at":0.25,"end":2.0,"shape":"switch","start":0.0}}}',
             "77ac5d01eea8",
+        ),
+        (
+            LossSpec("active_passive", {"b": 0, "a": 1}),
+            '{"family":"active_passive","parameters":{"a":1.0,"b":0.0}}',
+            "cf2737200c32",
         ),
     ],
 )
@@ -112,6 +123,16 @@ def test_a_spec_cannot_be_changed_but_copied_and_sent():
         ("composite", {"eps": Schedule("linear", 0, 1)}, "eps must be at least 0 and below 1 but"),
         ("composite", {"eps": {"shape": "linear"}}, "eps: a schedule needs the key 'end'"),
         ("composite", {"eps": WARM_UP | {"shape": "step"}}, "eps: unknown shape 'step'"),
+        (
+            "active_passive",
+            {"a": 1.0},
+            "family 'active_passive' needs the parameter 'b', at least 0, but got {'a': 1.0}",
+        ),
+        ("logit_norm", {}, "family 'logit_norm' needs the parameter 'tau', above 0, but got {}"),
+        ("taylor", {}, "family 'taylor' needs the parameter 'th0', any finite number, but got {}"),
+        ("tempered", {"t1": 1.1}, "t1 must be at least 0 and at most 1 but got 1.1"),
+        ("tempered", {"t2": 0.9}, "t2 must be at least 1 but got 0.9"),
+        ("sigmoid", {"a": 1, "scale": 2}, "unknown parameter 'scale' of family 'sigmoid': choose"),
     ],
 )
 def test_what_a_spec_refuses(family, parameters, message):
@@ -175,6 +196,12 @@ def test_values_follow_their_schedules_in_the_order_of_the_family():
     assert list(spec.values_at(0.5).items()) == [("eps", 0.1), ("gamma", 1.0), ("kappa", 0.5)]
     assert spec.values(epoch=0, total_epochs=5, num_classes=10) == (0.1, 0.0, 0.0)
     assert spec.structure == ("composite", ("eps", "gamma", "kappa"))
+
+
+def test_what_has_no_neutral_value_is_never_dropped():
+    spec = LossSpec("taylor", dict.fromkeys([f"th{i}" for i in range(8)], 0.0))
+    assert spec.structure == ("taylor", tuple(f"th{i}" for i in range(8)))
+    assert spec.values(epoch=0, total_epochs=1, num_classes=10) == (0.0,) * 8
 
 
 def test_class_scaling_changes_nothing_at_100_classes():

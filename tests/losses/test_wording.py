@@ -49,6 +49,43 @@ CASES = [
         "-ln p_y + 0.1 * (max_k z_k - mean_k z_k)",
         r"-\ln p_y + 0.1 \left(\max_k z_k - \tfrac{1}{K} \sum_k z_k\right)",
     ),
+    (
+        LossSpec("tempered", {"t1": 0.8}),
+        "tempered: t1 0.8",
+        "(1 - p_y^(1 - 0.8)) / (1 - 0.8) - (1 - sum_k(p_k^(2 - 0.8))) / (2 - 0.8)",
+        r"\frac{1 - p_y^{1 - 0.8}}{1 - 0.8} - \frac{1 - \sum_k p_k^{2 - 0.8}}{2 - 0.8}",
+    ),
+    (
+        LossSpec("tempered", {"t1": 1, "t2": Schedule("linear", 1, 1.5)}),
+        "tempered: t2 1 -> 1.5 (linear)",
+        "-ln p_y, p_k = (1 + (t2 - 1) * (A - z_k))^(-1 / (t2 - 1)), sum_k(p_k) = 1, "
+        "t2 = 1 -> 1.5 (linear)",
+        r"-\ln p_y, \quad p_k = \left(1 + (t_2 - 1) (A - z_k)\right)^{-1 / (t_2 - 1)}, \quad"
+        r" \sum_k p_k = 1, \quad t_2 = \left(1 \to 1.5,\ \text{linear}\right)",
+    ),
+    (
+        LossSpec("taylor", {f"th{i}": (-1) ** i * (i + 0.5) for i in range(8)}),
+        "taylor: th0 0.5, th1 -1.5, th2 2.5, th3 -3.5, th4 4.5, th5 -5.5, th6 6.5, th7 -7.5",
+        "-sum_k(2.5 * u - 3.5 * u^2 / 2 + 4.5 * u^3 / 6 - 5.5 * v * u + 6.5 * v * u^2 / 2 "
+        "- 7.5 * v^2 * u / 2), u = p_k + 1.5, v = [k = y] - 0.5",
+        r"-\sum_k \left(2.5 u + \frac{-3.5}{2} u^2 + \frac{4.5}{6} u^3 - 5.5 v u"
+        r" + \frac{6.5}{2} v u^2 + \frac{-7.5}{2} v^2 u\right), \quad u = p_k + 1.5, \quad"
+        r" v = [k = y] - 0.5",
+    ),
+    (
+        LossSpec("asymmetric", {"gp": 1, "gn": 4, "eps": 0.1}),
+        "asymmetric: gp 1, gn 4, eps 0.1",
+        "(1 - 0.1) * ell_y + 0.1 * mean_k(ell_k), ell_y = (1 - p_y)^1 * -ln p_y, "
+        "ell_k = p_k^4 * -ln p_k where k != y",
+        r"(1 - 0.1) \, \ell_y + \frac{0.1}{K} \sum_k \ell_k, \quad"
+        r" \ell_y = -(1 - p_y)^{1} \ln p_y, \quad \ell_{k \neq y} = -p_k^{4} \ln p_k",
+    ),
+    (
+        LossSpec("sigmoid", {"a": 0.5}),
+        "sigmoid: a 0.5",
+        "(sum_k(ln(1 + exp(z_k))) - z_y) / K^0.5",
+        r"\frac{\sum_k \ln(1 + e^{z_k}) - z_y}{K^{0.5}}",
+    ),
 ]
 
 

@@ -177,7 +177,7 @@ KEYS = [
         "space.shapes[0]: input should be 'linear', 'cosine' or 'switch' (got 'sine')",
     ),
     (f'{LEAST}[promotion]\nagainst = ["ce"]', "promotion.against: must name published losses ("),
-    (f'{LEAST}[promotion]\nagainst = ["ce"]', "maxsup) but got 'ce'"),
+    (f'{LEAST}[promotion]\nagainst = ["ce"]', "sigmoid) but got 'ce'"),
     (
         f'{LEAST}[sampler]\nname = "cma"',
         "sampler.name: input should be 'tpe' or 'random' (got 'cma')",
