@@ -332,8 +332,11 @@ def _seeds(definition: StudyDefinition, spec: LossSpec) -> list[int]:
 
 
 def references(definition: StudyDefinition) -> dict[str, LossSpec]:
-    """The baselines that lie outside a study's space: they are run beside its trials."""
-    return {name: published()[name] for name in BASELINES if _point(name, definition) is None}
+    """The baselines that lie outside a study's space: they are run beside its trials.
+
+    Cross-entropy is none of them, wherever it lies: it has its controls.
+    """
+    return {name: published()[name] for name in BASELINES[1:] if _point(name, definition) is None}
 
 
 def _point(name: str, definition: StudyDefinition) -> dict[str, Any] | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from rich.console import Console
 from rich.table import Table
 
@@ -18,12 +20,11 @@ def families() -> str:
     for each in losses.families().values():
         names = " ".join(parameter.name for parameter in each.parameters)
         table.add_row(each.name, names, each.description)
-    names = ", ".join(losses.published())
-    return f"{render(table)}\n\npublished losses: {names}"
+    return f"{render(table)}\n\n{wrapped('published losses', ', '.join(losses.published()))}"
 
 
 def family(name: str) -> str:
-    """A family's parameters, their ranges and its source.
+    """A family's formula, its parameters with their ranges, and its source.
 
     Raises:
         LossError: there is no family of that name.
@@ -41,11 +42,19 @@ def family(name: str) -> str:
         table.add_row(
             parameter.name,
             f"{parameter.low:g} to {parameter.high:g}{scale}",
-            "" if parameter.neutral is None else f"{parameter.neutral:g}",
+            "none" if parameter.neutral is None else f"{parameter.neutral:g}",
             parameter.allowed,
             parameter.meaning + moves,
         )
-    return f"{each.name}: {each.description}\n{render(table)}\n\nsource: {each.source}"
+    formula = each.text({parameter.name: parameter.name for parameter in each.parameters})
+    return "\n\n".join(
+        (
+            wrapped(each.name, each.description),
+            wrapped("loss", formula),
+            render(table),
+            wrapped("source", each.source),
+        )
+    )
 
 
 def benchmarks() -> str:
@@ -68,7 +77,18 @@ def benchmarks() -> str:
 
 def render(table: Table) -> str:
     """A table as plain text, as wide as the terminal, or as needed where there is none."""
-    console = Console(width=None if Console().is_terminal else 160, highlight=False)
+    console = Console(width=width(), highlight=False, markup=False)
     with console.capture() as capture:
         console.print(table)
     return "\n".join(line.rstrip() for line in capture.get().splitlines())
+
+
+def wrapped(title: str, text: str) -> str:
+    """A titled text, broken where a table would be."""
+    return textwrap.fill(f"{title}: {text}", width(), break_on_hyphens=False)
+
+
+def width() -> int:
+    """As wide as the terminal; 160 characters where there is none."""
+    console = Console()
+    return console.width if console.is_terminal else 160

@@ -1,15 +1,17 @@
-"""A family's ranges as Optuna sees them: trial.suggest_* in one direction, a point in the other.
+"""A space as Optuna sees it: trial.suggest_* in one direction, a point in the other.
 
-A parameter that may move has, beside its own value, three more: "gamma.shape" (constant or the
-shape of a schedule), and where it moves "gamma.end" and for a switch "gamma.at".
+A space of several families has "family", and the parameters of the family drawn have its name
+before their own: "tempered.t1". A parameter that may move has, beside its own value, three more:
+"gamma.shape" (constant or the shape of a schedule), and where it moves "gamma.end" and for a
+switch "gamma.at".
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from losses import LossSpec, Range, Schedule, families
-from studies.definition import Space
+from losses import LossSpec, Range, Schedule
+from studies.space import Space
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -18,19 +20,9 @@ LAST_SWITCH = 0.9
 """The latest progress at which a switch may come: after it, too little training is left."""
 
 
-def ranges(space: Space) -> list[Range]:
-    """The parameters that vary, in the family's order."""
-    return [
-        each
-        for each in families()[space.family].parameters
-        if space.parameters is None or each.name in space.parameters
-    ]
-
-
-def shapes(space: Space, parameter: str, epochs: int) -> list[str]:
+def shapes(space: Space, name: str, epochs: int) -> list[str]:
     """The shapes that a parameter's schedule may have in a search of so many epochs."""
-    moving = families()[space.family].scheduled if space.schedules is None else space.schedules
-    if parameter not in moving:
+    if name not in space.moving:
         return []
     # A switch before the second epoch or at the last is none.
     return [
@@ -45,22 +37,27 @@ def first_switch(epochs: int) -> float:
 
 def suggest(trial: Trial, space: Space, epochs: int) -> LossSpec:
     """The loss that a trial is to try, drawn by the study's sampler."""
+    prefix = ""
+    if len(space.family) > 1:
+        prefix = trial.suggest_categorical("family", space.family) + "."
     parameters: dict[str, float | Schedule] = {}
-    for each in ranges(space):
-        value = _suggest_float(trial, each.name, each)
-        choices = shapes(space, each.name, epochs)
+    for name, each in space.varying(prefix).items():
+        value = _suggest_float(trial, name, each)
+        choices = shapes(space, name, epochs)
         shape = "constant"
         if choices:
-            shape = trial.suggest_categorical(f"{each.name}.shape", ["constant", *choices])
+            shape = trial.suggest_categorical(f"{name}.shape", ["constant", *choices])
         if shape == "constant":
             parameters[each.name] = value
             continue
-        end = _suggest_float(trial, f"{each.name}.end", each)
+        end = _suggest_float(trial, f"{name}.end", each)
         at = None
         if shape == "switch":
-            at = trial.suggest_float(f"{each.name}.at", first_switch(epochs), LAST_SWITCH)
+            at = trial.suggest_float(f"{name}.at", first_switch(epochs), LAST_SWITCH)
         parameters[each.name] = Schedule(shape=shape, start=value, end=end, at=at)
-    return LossSpec(family=space.family, parameters=parameters, class_scaled=space.class_scaled)
+    return LossSpec(
+        family=space.members[prefix].name, parameters=parameters, class_scaled=space.class_scaled
+    )
 
 
 def point(spec: LossSpec, space: Space, epochs: int) -> dict[str, Any] | None:
@@ -70,30 +67,29 @@ def point(spec: LossSpec, space: Space, epochs: int) -> dict[str, Any] | None:
     inside = LossSpec(
         family=spec.family, parameters=spec.parameters, class_scaled=space.class_scaled
     )
-    values: dict[str, Any] = {}
-    for each in ranges(space):
-        value = spec.parameters.get(each.name, each.neutral)
-        values |= _point(each, value, shapes(space, each.name, epochs))
-    try:
-        back = suggest(_Fixed(values), space, epochs)  # type: ignore[arg-type]
-    except _OutsideError:
-        return None
-    return values if back == inside else None
+    for prefix, family in space.members.items():
+        values: dict[str, Any] = {"family": family.name} if prefix else {}
+        for name, each in space.varying(prefix).items():
+            value = spec.parameters.get(each.name, each.neutral)
+            values |= _point(name, value, shapes(space, name, epochs))
+        try:
+            back = suggest(_Fixed(values), space, epochs)  # type: ignore[arg-type]
+        except _OutsideError:
+            continue
+        if back == inside:
+            return values
+    return None
 
 
 def _suggest_float(trial: Trial, name: str, each: Range) -> float:
     return trial.suggest_float(name, each.low, each.high, log=each.log)
 
 
-def _point(each: Range, value: float | Schedule | None, choices: list[str]) -> dict[str, Any]:
+def _point(name: str, value: float | Schedule | None, choices: list[str]) -> dict[str, Any]:
     if not isinstance(value, Schedule):
-        return {each.name: value, **({f"{each.name}.shape": "constant"} if choices else {})}
-    moving = {
-        each.name: value.start,
-        f"{each.name}.shape": value.shape,
-        f"{each.name}.end": value.end,
-    }
-    return moving if value.at is None else moving | {f"{each.name}.at": value.at}
+        return {name: value, **({f"{name}.shape": "constant"} if choices else {})}
+    moving = {name: value.start, f"{name}.shape": value.shape, f"{name}.end": value.end}
+    return moving if value.at is None else moving | {f"{name}.at": value.at}
 
 
 class _OutsideError(Exception):

@@ -99,7 +99,7 @@ def study_note(view: StudyView) -> str:
         f"## {view.definition.name}",
         view.definition.description,
         "",
-        f"Losses of the family **{view.definition.space.family}** on "
+        f"Losses of the family **{'**, **'.join(view.definition.space.family)}** on "
         f"{', '.join(search.benchmarks)}: {view.total} trials of {search.epochs} epochs and "
         f"{search.seeds} seeds.",
         "",

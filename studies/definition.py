@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
-from losses import families, published
+from losses import published
+from studies.keys import CONFIG, unique
+from studies.space import Space
 from training import Benchmark, BenchmarkError, benchmarks
 
 EVALUATION_SEEDS = (42, 123, 456, *range(1001, 1013))
@@ -24,39 +26,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 class Table(BaseModel):
     """A table of the file: unknown keys are errors, and nothing changes after the check."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Space(Table):
-    """Which losses are searched: a family, and which of its parameters may vary or move."""
-
-    family: str
-    parameters: list[str] | None = None
-    schedules: list[str] | None = None
-    shapes: list[Literal["linear", "cosine", "switch"]] = ["linear", "cosine", "switch"]
-    class_scaled: bool = False
-
-    @field_validator("family")
-    @classmethod
-    def _known(cls, family: str) -> str:
-        if family not in families():
-            raise ValueError(f"must be one of {', '.join(families())}")
-        return family
-
-    @model_validator(mode="after")
-    def _parameters_of_the_family(self) -> Self:
-        allowed = [each.name for each in families()[self.family].parameters]
-        for key, names in (("parameters", self.parameters), ("schedules", self.schedules)):
-            for name in names or ():
-                if name not in allowed:
-                    raise ValueError(
-                        f"{key} must be among those of {self.family} ({', '.join(allowed)}) "
-                        f"but got {name!r}"
-                    )
-            _unique(names or [])
-        if self.parameters == []:
-            raise ValueError("parameters must name at least one parameter, or be left out for all")
-        return self
+    model_config = CONFIG
 
 
 class OwnBenchmark(Table):
@@ -121,7 +91,7 @@ class Search(Table):
     @field_validator("benchmarks")
     @classmethod
     def _named_once(cls, names: list[str]) -> list[str]:
-        return _unique(names)
+        return unique(names)
 
 
 class Sampler(Table):
@@ -166,7 +136,7 @@ class Promotion(Table):
     @field_validator("benchmarks")
     @classmethod
     def _named_once(cls, names: list[str] | None) -> list[str] | None:
-        return names and _unique(names)
+        return names and unique(names)
 
     @field_validator("against")
     @classmethod
@@ -176,7 +146,7 @@ class Promotion(Table):
                 raise ValueError(
                     f"must name published losses ({', '.join(published())}) but got {name!r}"
                 )
-        return _unique(names)
+        return unique(names)
 
 
 class StudyDefinition(Table):
@@ -199,7 +169,7 @@ class StudyDefinition(Table):
     @field_validator("benchmarks")
     @classmethod
     def _own_names(cls, own: list[OwnBenchmark]) -> list[OwnBenchmark]:
-        _unique([each.name for each in own])
+        unique([each.name for each in own])
         return own
 
     @model_validator(mode="after")
@@ -283,14 +253,7 @@ def check_evaluation_seeds(seeds: list[int]) -> list[int]:
                 f"seeds must lie in [0, {FIRST_SEARCH_SEED - 1}], later ones belong to searches, "
                 f"but got {seed}"
             )
-    return _unique(seeds)
-
-
-def _unique(values: list[Any]) -> list[Any]:
-    for index, value in enumerate(values):
-        if value in values[:index]:
-            raise ValueError(f"must not name {value!r} twice")
-    return values
+    return unique(seeds)
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:

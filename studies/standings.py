@@ -20,7 +20,7 @@ CROSS_ENTROPY = published()["cross_entropy"]
 
 BASELINES = ("cross_entropy", "label_smoothing", "focal", "poly1")
 """Published losses that open every study, so that what is found stands beside them; the first is
-what gains are measured against, and a point of every space."""
+what gains are measured against."""
 
 
 def published_name(spec: AnyLoss) -> str | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from losses import families
 from search.cli import main
 from studies import records
 from studies.database import Database, parse_url
@@ -183,6 +184,19 @@ def test_listings(command, folder, monkeypatch, capsys):
     assert losscout(command, monkeypatch) == 0
     out = capsys.readouterr().out
     assert {"families": "poly1", "benchmarks": "resnet8-digits"}.get(command, "kappa") in out
+
+
+@pytest.mark.parametrize("family", families().values(), ids=families())
+def test_a_family_is_listed_with_its_formula_parameters_and_source(
+    family, folder, monkeypatch, capsys
+):
+    assert losscout(f"families {family.name}", monkeypatch) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert family.description in out
+    assert family.source in out
+    assert family.text({each.name: each.name for each in family.parameters}) in out
+    assert all(f" {each.name} {each.low:g} to {each.high:g}" in out for each in family.parameters)
+    assert all(each.meaning in out for each in family.parameters)
 
 
 @pytest.mark.parametrize("command", ["--help", "search --help", "families"])

@@ -31,6 +31,10 @@ def search(lines: str) -> str:
     return LEAST.replace("epochs = 2", f"epochs = 2\n{lines}")
 
 
+def space(family: str) -> str:
+    return LEAST.replace('"composite"', family)
+
+
 def said(text: str) -> str:
     with pytest.raises(StudyError) as caught:
         parse(text, source="mine.toml")
@@ -65,6 +69,27 @@ def test_a_part_may_be_written_as_a_whole_number(number: str) -> None:
 def test_a_hidden_benchmark_may_be_promoted_on() -> None:
     text = f'{LEAST}[promotion]\nbenchmarks = ["mobilenetv2-fmnist"]'
     assert parse(text, source="mine.toml").promotion.benchmarks == ["mobilenetv2-fmnist"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        space('"tempered"\nparameters = ["t1"]'),
+        space('"active_passive"\nparameters = ["b", "a"]\nschedules = ["a"]'),
+        space('["composite", "sigmoid"]\nschedules = ["composite.gamma", "sigmoid.a"]'),
+        space('["squentropy", "focal"]\nparameters = ["squentropy.c", "focal.gamma"]'),
+        space('"composite"\nshapes = []'),
+        space('"curriculum"\nschedules = []\nshapes = []'),
+        space('"curriculum"\nparameters = ["gamma"]'),
+    ],
+)
+def test_a_space_may_be(text: str) -> None:
+    parse(text, source="mine.toml")
+
+
+def test_one_family_may_be_written_as_a_list() -> None:
+    one, same = (parse(space(f), source="mine.toml") for f in ('"focal"', '["focal"]'))
+    assert one.differences(same) == []
 
 
 KEYS = [
@@ -176,6 +201,42 @@ KEYS = [
         f'{LEAST}shapes = ["sine"]',
         "space.shapes[0]: input should be 'linear', 'cosine' or 'switch' (got 'sine')",
     ),
+    # spaces in which a draw would be no loss, or a key would say nothing
+    (space("3"), "space.family: input should be a valid list (got 3)"),
+    (space("[]"), "space.family: list should have at least 1 item"),
+    (space('["focal", "focl"]'), "sigmoid but got 'focl'"),
+    (space('["focal", "focal"]'), "space.family: must not name 'focal' twice"),
+    (
+        space('"active_passive"\nparameters = ["a"]'),
+        "space: parameters must name b, which has no neutral value (got {'family': "
+        "'active_passive', 'parameters': ['a']})",
+    ),
+    (
+        space('["sigmoid", "focal"]\nparameters = ["focal.gamma"]'),
+        "space: parameters must name at least one of sigmoid",
+    ),
+    (
+        space('["sigmoid", "focal"]\nparameters = ["gamma"]'),
+        "space: parameters must be among those of sigmoid, focal (sigmoid.a, focal.gamma) but got "
+        "'gamma'",
+    ),
+    (
+        space('["sigmoid", "focal"]\nschedules = ["a"]'),
+        "space: schedules must be among those of sigmoid, focal (sigmoid.a, focal.gamma) but got",
+    ),
+    (
+        f'{LEAST}parameters = ["m", "eps"]\nschedules = ["m", "tau"]',
+        "space: schedules must be among parameters (m, eps) but got 'tau'",
+    ),
+    (
+        f'{LEAST}schedules = ["m", "tau"]\nshapes = []',
+        "space: shapes must name at least one, for m, tau to follow (got",
+    ),
+    (
+        space('"curriculum"\nshapes = []'),
+        "space: shapes must name at least one, for tau, eps, gamma, kappa to follow (got",
+    ),
+    (f'{LEAST}shapes = ["linear", "linear"]', "space: must not name 'linear' twice"),
     (f'{LEAST}[promotion]\nagainst = ["ce"]', "promotion.against: must name published losses ("),
     (f'{LEAST}[promotion]\nagainst = ["ce"]', "sigmoid) but got 'ce'"),
     (
