@@ -1,9 +1,12 @@
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from search.coordinator import references
 from search.runs import RunFailedError, TrialUpdate
 from studies import records
+from studies.reading import parse
 from studies.view import trials_of
+from tests.search import conftest
 
 
 def seen(trial: FrozenTrial) -> tuple[object, ...]:
@@ -42,6 +45,20 @@ def test_baselines_open_the_study_and_everything_is_told(home, tiny):
         assert len(trial.intermediate_values) == tiny.search.seeds * tiny.search.epochs
         assert trial.value == trial.intermediate_values[max(trial.intermediate_values)]
         assert trial.user_attrs["gain"]["resnet8-digits"] == pytest.approx(trial.value, abs=1e-4)
+
+
+def test_a_space_without_the_baselines_runs_them_beside_its_trials(home):
+    text = conftest.TINY.replace(
+        'family = "composite"\nparameters = ["m", "eps", "gamma", "a1"]\nschedules = ["gamma"]',
+        'family = ["sigmoid", "ngl"]\nschedules = ["ngl.alpha"]',
+    )
+    definition = parse(text, source="tiny.toml")
+    home.run(definition, text, total=2)
+    trials = trials_of(home.database, "tiny")
+    assert [trial.user_attrs.get("baseline") for trial in trials] == [None, None]
+    for trial in trials:
+        assert trial.user_attrs["spec"]["family"] == trial.params["family"]
+    assert list(references(definition)) == ["label_smoothing", "focal", "poly1"]
 
 
 def test_the_cross_entropy_trial_is_not_its_own_control(home, tiny):
