@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
@@ -163,7 +164,7 @@ class CustomLoss:
         start_BK = torch.randn(CHECKED, num_classes, generator=generator).to(device)
         labels_B = torch.randint(num_classes, (CHECKED,), generator=generator).to(device)
         fresh = copy(self)
-        with torch.random.fork_rng(devices=gpus):
+        with torch.random.fork_rng(devices=gpus), warnings.catch_warnings(action="ignore"):
             for epoch in dict.fromkeys((0, total_epochs - 1)):
                 fresh.values(epoch, total_epochs, num_classes)
                 fresh._try(start_BK.clone().requires_grad_(), labels_B)

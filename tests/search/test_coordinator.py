@@ -7,6 +7,7 @@ from studies import records
 from studies.reading import parse
 from studies.view import trials_of
 from tests.search import conftest
+from training import benchmark
 
 
 def seen(trial: FrozenTrial) -> tuple[object, ...]:
@@ -71,7 +72,7 @@ def test_the_cross_entropy_trial_is_not_its_own_control(home, tiny):
             for run in records.search_runs(
                 session,
                 loss_ids={run.loss_id for run in records.controls(session, study.id)},
-                benchmarks=["resnet8-digits"],
+                protocols=[benchmark("resnet8-digits").digest],
                 device="cpu",
             )
             if run.trial == 0

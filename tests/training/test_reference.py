@@ -1,9 +1,10 @@
+import os
 from dataclasses import replace
 
 import pytest
 import torch
 
-from training import reference, search_data, train
+from training import benchmark, reference, search_data, train
 from training.data import Data, Part
 
 
@@ -51,3 +52,26 @@ def test_worker_processes_change_nothing(digits, cross_entropy) -> None:
         for workers in (0, 1)
     )
     assert replace(alone, seconds=0.0) == replace(with_workers, seconds=0.0)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.skipif("LOSSCOUT_DATA" not in os.environ, reason="needs the packed data sets")
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-4)])
+@pytest.mark.parametrize("name", ["resnet56-cifar100", "vgg16bn-cifar100", "mobilenetv2-fmnist"])
+def test_the_engine_follows_the_yardstick_on_the_real_images(
+    name, dtype, tolerance, cross_entropy
+) -> None:
+    """At a small rate: at the protocol's own, 56 layers turn 1e-16 into 1 within 14 steps."""
+    protocol = replace(benchmark(name), batch_size=8, learning_rate=1e-5)
+    torch.set_default_dtype(dtype)
+    try:
+        data = first_images(search_data(protocol), 8)
+        arguments = {"seed": 3, "epochs": 20, "data": data}
+        ours = train(protocol, cross_entropy, **arguments)
+        theirs = reference.train(protocol, cross_entropy, **arguments)
+        for a, b in zip(ours, theirs, strict=True):
+            assert a.train_loss == pytest.approx(b.train_loss, rel=tolerance)
+            assert a.cross_entropy == pytest.approx(b.cross_entropy, rel=tolerance)
+    finally:
+        torch.set_default_dtype(torch.float32)
