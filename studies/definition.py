@@ -94,11 +94,43 @@ class Search(Table):
         return unique(names)
 
 
-class Sampler(Table):
-    """Which of Optuna's samplers proposes the next loss."""
+OPTIONS = {"tpe": {"startup", "candidates"}, "qmc": {"sequence"}, "random": set[str]()}
+"""What each sampler can be told."""
 
-    name: Literal["tpe", "random"] = "tpe"
+UNFIT = ("gp", "cmaes")
+"""Samplers of Optuna's that fit a surrogate to complete trials and to parameters they all have."""
+
+
+class Sampler(Table):
+    """Which of Optuna's samplers proposes the next loss.
+
+    ``startup`` (trials drawn at random first) and ``candidates`` (points weighed for each draw)
+    are options of tpe, ``sequence`` is one of qmc.
+    """
+
+    name: Literal["tpe", "qmc", "random"] = "tpe"
     startup: Annotated[int, Field(ge=0)] = 10
+    candidates: Annotated[int, Field(ge=1)] = 24
+    sequence: Literal["sobol", "halton"] = "sobol"
+
+    @field_validator("name", mode="before")
+    @classmethod
+    def _fit_for_losses(cls, name: object) -> object:
+        if isinstance(name, str) and name in UNFIT:
+            raise ValueError(
+                f"must be one of {', '.join(OPTIONS)} but got {name!r}: it learns nothing from "
+                "trials that were refused, and draws at random what only some trials have"
+            )
+        return name
+
+    @model_validator(mode="after")
+    def _own_options(self) -> Self:
+        for option in sorted(self.model_fields_set - {"name"} - OPTIONS[self.name]):
+            owner = next(name for name, options in OPTIONS.items() if option in options)
+            raise ValueError(
+                f"{option} must be left out for {self.name}: it is an option of {owner}"
+            )
+        return self
 
 
 class Pruner(Table):

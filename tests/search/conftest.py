@@ -87,26 +87,22 @@ class Home:
         )
         self.watcher = Recorder()
 
-    def run(self, definition: StudyDefinition, text: str = TINY, total: int | None = None) -> None:
-        @contextmanager
-        def watching(plan: dict[str, int]) -> Iterator[Recorder]:
-            yield self.watcher
+    @contextmanager
+    def watching(self, plan: dict[str, int]) -> Iterator[Recorder]:
+        yield self.watcher
 
+    def run(self, definition: StudyDefinition, text: str = TINY, total: int | None = None) -> None:
         run_study(
             self.settings,
             definition,
             text,
             total=total or definition.search.trials,
             amend=False,
-            watching=watching,
+            watching=self.watching,
         )
 
     def promote(self, definition: StudyDefinition, wanted: Promotion) -> None:
-        @contextmanager
-        def watching(plan: dict[str, int]) -> Iterator[Recorder]:
-            yield self.watcher
-
-        promote_study(self.settings, definition, wanted, watching)
+        promote_study(self.settings, definition, wanted, self.watching)
 
 
 @pytest.fixture(scope="session")

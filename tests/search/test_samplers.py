@@ -20,7 +20,7 @@ def draws(definition, told: int) -> list[dict[str, float]]:
     return drawn
 
 
-@pytest.mark.parametrize("name", ["tpe", "random"])
+@pytest.mark.parametrize("name", ["tpe", "qmc", "random"])
 def test_a_trial_draws_the_same_whenever_it_is_asked_for(tiny, name):
     definition = tiny.model_copy(
         update={"sampler": tiny.sampler.model_copy(update={"name": name})}
@@ -42,3 +42,11 @@ def test_tpe_learns(tiny):
         study.tell(trial, -abs(trial.params["m"] - 2.5))
     late = [trial.params["m"] for trial in study.trials[-10:]]
     assert sum(abs(m - 2.5) for m in late) / 10 < 0.5  # at random: 1.1
+
+
+@pytest.mark.parametrize("sequence", ["sobol", "halton"])
+def test_qmc_fills_the_space_evenly(tiny, sequence):
+    sampler = tiny.sampler.model_copy(update={"name": "qmc", "sequence": sequence})
+    drawn = [each["m"] for each in draws(tiny.model_copy(update={"sampler": sampler}), 33)[1:]]
+    counts = [sum(k <= m / 3 * 8 < k + 1 for m in drawn) for k in range(8)]
+    assert min(counts) >= 3  # of 32 draws in 8 equal parts; at random one in 300 is this even

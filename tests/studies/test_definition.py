@@ -172,6 +172,14 @@ KEYS = [
         LEAST.replace("resnet8-digits", "mobilenetv2-fmnist"),
         "search.benchmarks must not name mobilenetv2-fmnist: it is hidden, for evaluations only",
     ),
+    (
+        f'{LEAST}[sampler]\nname = "gp"',
+        "sampler.name: must be one of tpe, qmc, random but got 'gp': it learns nothing from",
+    ),
+    (
+        f'{LEAST}[sampler]\nname = "qmc"\nstartup = 3',
+        "sampler: startup must be left out for qmc: it is an option of tpe",
+    ),
     # benchmarks of the user's own
     (f"{LEAST}{OWN}typo = 1", "benchmarks[0].typo: is no key of a study (got 1)"),
     (
@@ -241,7 +249,7 @@ KEYS = [
     (f'{LEAST}[promotion]\nagainst = ["ce"]', "sigmoid) but got 'ce'"),
     (
         f'{LEAST}[sampler]\nname = "cma"',
-        "sampler.name: input should be 'tpe' or 'random' (got 'cma')",
+        "sampler.name: input should be 'tpe', 'qmc' or 'random' (got 'cma')",
     ),
     (f'name = "a b"{LEAST}', "name: string should match pattern"),
     (f'name = "a/b"{LEAST}', "(got 'a/b')"),
