@@ -70,6 +70,34 @@ def search(study: str, trials: int | None, amend: bool, storage: str | None, **w
 
 @cli.command()
 @click.argument("study")
+@click.argument("loss", nargs=-1)
+@click.option("--from", "other", metavar="STUDY", help="The best of another study.")
+@click.option("--top", type=click.IntRange(1), default=1, show_default=True, help="How many.")
+@storage_option
+def enqueue(
+    study: str, loss: tuple[str, ...], other: str | None, top: int, storage: str | None
+) -> None:
+    """Let losses be the next trials of a study, also of one that is running."""
+    from search import queueing
+    from search.opening import open_optuna_study
+
+    definition, database = arguments.started_study(study, storage)
+    queued = [queueing.Queued(*arguments.loss(each)) for each in loss]
+    if other is not None:
+        name = arguments.read_study(other)[0].name
+        queued += queueing.best_of(name, top, database)
+    if not queued:
+        raise click.UsageError("LOSS or --from must name a loss")
+    queueing.check(queued, definition)
+    found = open_optuna_study(database.storage, definition.name)
+    new = queueing.enqueue(found, definition, queued)
+    for each in queued:
+        state = "a next trial" if each in new else "there already"
+        click.echo(f"{each.name}: {state}")
+
+
+@cli.command()
+@click.argument("study")
 @json_option
 @storage_option
 def status(study: str, as_json: bool, storage: str | None) -> None:

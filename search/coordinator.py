@@ -16,18 +16,19 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-from losses import LossSpec, published
+from losses import LossSpec
 from search.executors import Event, Failed, Job, Reported, RunRequest
 from search.objective import Candidate, noise
 from search.opening import release_dead_trials, requeue
 from search.pruning import make_pruner
+from search.queueing import enqueue, enqueue_baselines, references, starts
 from search.runs import TrialUpdate, Workbench, drive, failure, is_worth_another_try
 from search.samplers import make_sampler
-from search.space import point, suggest
+from search.space import suggest
 from studies.definition import StudyDefinition
 from studies.gains import Expectation, Pair
 from studies.lease import Leases
-from studies.standings import BASELINES, CROSS_ENTROPY, finished, spec_of
+from studies.standings import CROSS_ENTROPY, finished, spec_of
 
 POLL = 2.0
 """Seconds between two looks at what other coordinators still have to finish."""
@@ -86,7 +87,9 @@ class Coordinator:
         """
         self._total = total
         with self._leases.in_turn():
-            self._enqueue_baselines()
+            enqueue_baselines(self._study, self._definition)
+            queued = starts(self._definition, self._bench.database)
+            enqueue(self._study, self._definition, queued)
         for spec in references(self._definition).values():
             self._learn(self._restored(spec))
         for each in finished(self._study.get_trials(deepcopy=False)):
@@ -133,13 +136,6 @@ class Coordinator:
     @property
     def _epochs_of_a_trial(self) -> int:
         return self._definition.search.seeds * self._definition.search.epochs * len(self._controls)
-
-    def _enqueue_baselines(self) -> None:
-        known = {t.user_attrs.get("baseline") for t in self._study.get_trials(deepcopy=False)}
-        for name in BASELINES:
-            values = _point(name, self._definition)
-            if values is not None and name not in known:
-                self._study.enqueue_trial(values, user_attrs={"baseline": name})
 
     def _others_at_work(self) -> bool:
         running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
@@ -329,15 +325,3 @@ class Coordinator:
 def _seeds(definition: StudyDefinition, spec: LossSpec) -> list[int]:
     # On its controls' seeds cross-entropy would be them, bit for bit.
     return definition.baseline_seeds() if spec == CROSS_ENTROPY else definition.seeds(0)
-
-
-def references(definition: StudyDefinition) -> dict[str, LossSpec]:
-    """The baselines that lie outside a study's space: they are run beside its trials.
-
-    Cross-entropy is none of them, wherever it lies: it has its controls.
-    """
-    return {name: published()[name] for name in BASELINES[1:] if _point(name, definition) is None}
-
-
-def _point(name: str, definition: StudyDefinition) -> dict[str, Any] | None:
-    return point(published()[name], definition.space, definition.search.epochs)

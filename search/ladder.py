@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import optuna
 
-from search.coordinator import Controls, references
+from search.coordinator import Controls
 from search.executors import RunRequest
+from search.queueing import references
 from search.runs import Wanted, Workbench, complete
 from studies import records
 from studies.definition import StudyDefinition

@@ -15,6 +15,7 @@ from search.evaluation import Entry, evaluate, promotion_entries, state_claim
 from search.executors import Executor, InProcess, Place
 from search.ladder import climb, load, train_controls, train_references
 from search.opening import open_optuna_study, register
+from search.queueing import starts
 from search.runs import Watcher, Workbench
 from search.workers import Workers
 from studies import records
@@ -75,6 +76,7 @@ def run_study(
         RunFailedError: a run failed for a reason that is not its loss's.
     """
     database = settings.database
+    starts(definition, database)  # what lies outside the space is told before anything begins
     with ExitStack() as stack:
         stack.enter_context(alone(database, definition.name))
         own = settings.place.own

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
-from losses import published
+from losses import LossSpec, published
 from studies.keys import CONFIG, unique
 from studies.space import Space
 from training import Benchmark, BenchmarkError, benchmarks
@@ -181,6 +181,38 @@ class Promotion(Table):
         return unique(names)
 
 
+class Start(Table):
+    """Losses that come right after the baselines: one by itself, or the best of another study.
+
+    ``loss`` is a published loss's name or a table with family and parameters; ``study`` the name
+    of a study in the same database, ``top`` how many of its best.
+    """
+
+    loss: str | dict[str, Any] | None = None
+    study: Name | None = None
+    top: Count = 1
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if (self.loss is None) == (self.study is None):
+            raise ValueError("must have either loss or study")
+        if isinstance(self.loss, str) and self.loss not in published():
+            raise ValueError(
+                f"loss must be one of {', '.join(published())}, or a table with family and "
+                f"parameters, but got {self.loss!r}"
+            )
+        if self.loss is not None:
+            _ = self.spec  # a LossError is a ValueError: it names what is wrong
+        return self
+
+    @property
+    def spec(self) -> LossSpec:
+        """The loss that the table names."""
+        if isinstance(self.loss, str):
+            return published()[self.loss]
+        return LossSpec.from_dict(self.loss)
+
+
 class StudyDefinition(Table):
     """A whole study.
 
@@ -192,6 +224,7 @@ class StudyDefinition(Table):
     description: str = ""
     search: Search
     space: Space
+    start: list[Start] = []
     sampler: Sampler = Sampler()
     pruner: Pruner = Pruner()
     ladder: list[Rung] = []

@@ -1,7 +1,7 @@
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from search.coordinator import references
+from search.queueing import references
 from search.runs import RunFailedError, TrialUpdate
 from studies import records
 from studies.reading import parse

@@ -180,6 +180,16 @@ KEYS = [
         f'{LEAST}[sampler]\nname = "qmc"\nstartup = 3',
         "sampler: startup must be left out for qmc: it is an option of tpe",
     ),
+    # losses to start with
+    (f"{LEAST}[[start]]\ntop = 2", "start[0]: must have either loss or study"),
+    (
+        f'{LEAST}[[start]]\nloss = "nosuch"',
+        "start[0]: loss must be one of cross_entropy, label_smoothing,",
+    ),
+    (
+        f'{LEAST}[[start]]\nloss = {{ family = "composite", parameters = {{ eps = 2 }} }}',
+        "start[0]: eps must be at least 0 and below 1 but got 2",
+    ),
     # benchmarks of the user's own
     (f"{LEAST}{OWN}typo = 1", "benchmarks[0].typo: is no key of a study (got 1)"),
     (
