@@ -57,7 +57,7 @@ def test_worker_processes_change_nothing(digits, cross_entropy) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.skipif("LOSSCOUT_DATA" not in os.environ, reason="needs the packed data sets")
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-4)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-2)])
 @pytest.mark.parametrize("name", ["resnet56-cifar100", "vgg16bn-cifar100", "mobilenetv2-fmnist"])
 def test_the_engine_follows_the_yardstick_on_the_real_images(
     name, dtype, tolerance, cross_entropy
