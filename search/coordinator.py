@@ -8,13 +8,13 @@ checkpoint when it is asked for again.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from losses import LossSpec
 from search.executors import Event, Failed, Job, Reported, RunRequest
@@ -24,6 +24,7 @@ from search.pruning import make_pruner
 from search.queueing import enqueue, enqueue_baselines, references, starts
 from search.runs import TrialUpdate, Workbench, drive, failure, is_worth_another_try
 from search.samplers import make_sampler
+from search.screening import Screener
 from search.space import suggest
 from studies.definition import StudyDefinition
 from studies.gains import Expectation, Pair
@@ -32,6 +33,17 @@ from studies.standings import CROSS_ENTROPY, finished, spec_of
 
 POLL = 2.0
 """Seconds between two looks at what other coordinators still have to finish."""
+
+STATES = {
+    "complete": TrialState.COMPLETE,
+    "pruned": TrialState.PRUNED,
+    "rejected": TrialState.PRUNED,
+    "diverged": TrialState.PRUNED,
+}
+"""How Optuna is told. PRUNED is a verdict on the loss, which TPE keeps away from; FAIL, all the
+rest, says nothing of it, and TPE does not see it. A loss that was tried before is no exception:
+told as COMPLETE with its twin's value it would count twice on the ladder and in the pruner, and
+TPE finds nothing better with it."""
 
 Controls = Mapping[str, Mapping[int, list[float]]]
 """Accuracy curves (%) of plain cross-entropy: by benchmark, by seed."""
@@ -74,6 +86,7 @@ class Coordinator:
         self._study = study
         self._controls = controls
         self._leases = leases
+        self._screener = Screener(definition)
         self._active: dict[str, _Active] = {}
         self._pairs: dict[str, list[Pair]] = {name: [] for name in controls}
         self._total = 0
@@ -154,14 +167,14 @@ class Coordinator:
             self._study.sampler = make_sampler(self._definition, trial.number)
             spec = suggest(trial, self._definition.space, self._definition.search.epochs)
             trial.set_user_attr("spec", spec.to_dict())
-            stored = self._study.get_trials(deepcopy=False)[trial.number]
+            trials = self._study.get_trials(deepcopy=False)
             active = _Active(
                 trial=trial,
                 candidate=self._candidate(spec),
-                reported=max(stored.intermediate_values, default=-1),
+                reported=max(trials[trial.number].intermediate_values, default=-1),
             )
             self._study.pruner = make_pruner(self._definition, partial(noise, active.candidate))
-            if (job := self._begin(active)) is not None:
+            if (job := self._begin(active, trials)) is not None:
                 return job
         return None
 
@@ -176,10 +189,13 @@ class Coordinator:
             },
         )
 
-    def _begin(self, active: _Active) -> Job | None:
-        """Take over what is stored of the trial's runs; the job is what is missing."""
+    def _begin(self, active: _Active, trials: Sequence[FrozenTrial]) -> Job | None:
+        """Screen a trial, and take over what is stored of its runs; the job is what is missing."""
         key = f"trial-{active.trial.number}"
         self._active[key] = active
+        if (reason := self._refusal(active, trials)) is not None:
+            self._end(key, "rejected", reason)
+            return None
         self._show(active, "running")
         groups: list[tuple[RunRequest, ...]] = []
         for group in active.candidate.requests():
@@ -200,6 +216,12 @@ class Coordinator:
             return Job(key, tuple(group for group in groups if group))
         self._complete(key)
         return None
+
+    def _refusal(self, active: _Active, trials: Sequence[FrozenTrial]) -> str | None:
+        # Baselines are there to be compared with; a trial with reports was let through before.
+        if "baseline" in active.trial.user_attrs or active.reported >= 0:
+            return None
+        return self._screener.refusal(active.trial.number, active.candidate.spec, trials)
 
     def _restored(self, spec: LossSpec) -> Candidate:
         candidate = self._candidate(spec)
@@ -299,9 +321,7 @@ class Coordinator:
         trial.set_user_attr("outcome", outcome)
         trial.set_user_attr("reason", reason)
         trial.set_user_attr("device_seconds", round(active.seconds, 3))
-        states = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
-        states |= {"diverged": TrialState.PRUNED}  # a verdict on the loss, which TPE learns from
-        self._study.tell(trial, value, state=states.get(outcome, TrialState.FAIL))
+        self._study.tell(trial, value, state=STATES.get(outcome, TrialState.FAIL))
         self._show(active, outcome, reason)
 
     def _requeue(self, active: _Active) -> None:

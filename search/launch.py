@@ -99,7 +99,7 @@ def run_study(
         with leases.in_turn():
             for rung in range(1, len(definition.rungs)):
                 climb(bench, definition, study, rung)
-            if definition.promotion.automatic:
+            if definition.promotion.automatic and load(bench, definition, study).picks():
                 promote(bench, definition, study, Promotion())
 
 

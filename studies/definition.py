@@ -141,6 +141,17 @@ class Pruner(Table):
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.9
 
 
+class Screening(Table):
+    """What is refused before it is trained: see losses.screening.
+
+    ``duplicates = "keep"`` trains a loss again that was tried: for studies of the noise itself,
+    whose candidates are one loss.
+    """
+
+    enabled: bool = True
+    duplicates: Literal["refuse", "keep"] = "refuse"
+
+
 class Rung(Table):
     """One step of the ladder: fresh seeds, and how many candidates stay."""
 
@@ -227,6 +238,7 @@ class StudyDefinition(Table):
     start: list[Start] = []
     sampler: Sampler = Sampler()
     pruner: Pruner = Pruner()
+    screening: Screening = Screening()
     ladder: list[Rung] = []
     promotion: Promotion = Promotion()
     benchmarks: list[OwnBenchmark] = []
