@@ -92,7 +92,10 @@ class Fingerprint:
                 mine += count * float(mine_BK.square().sum())
                 theirs += count * float(theirs_BK.square().sum())
                 product += count * float((mine_BK * theirs_BK).sum())
-        return Likeness(1 - product / (mine * theirs) ** 0.5, (mine / theirs) ** 0.5)
+        if not mine * theirs:  # nothing is like a loss that asks for nothing
+            return Likeness(1.0, 0.0)
+        cosine = min(1.0, product / (mine * theirs) ** 0.5)
+        return Likeness(1 - cosine, (mine / theirs) ** 0.5)
 
 
 def stages(*specs: LossSpec, epochs: int) -> list[tuple[int, int]]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from losses import AnyLoss
+    from losses import AnyLoss, LossSpec
     from search.executors import Place
     from search.launch import Settings, Watching
     from studies.database import Database
@@ -147,6 +147,16 @@ def loss(text: str) -> tuple[str, AnyLoss]:
         f"unknown loss {text!r}: give a spec as JSON, a .json or .py file, or one of "
         f"{', '.join(published())}"
     )
+
+
+def spec(text: str) -> tuple[str, LossSpec]:
+    """The same for a loss that must be data: no Python file."""
+    from losses import LossError, LossSpec
+
+    name, found = loss(text)
+    if not isinstance(found, LossSpec):
+        raise LossError(f"--check must name a published loss or a spec as JSON but got {text!r}")
+    return name, found
 
 
 def check_loss(loss: AnyLoss, names: Sequence[str], epochs: int | None, place: Place) -> None:

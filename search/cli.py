@@ -248,11 +248,20 @@ def report(study: str, output: Path | None, as_json: bool, storage: str | None) 
 
 @cli.command()
 @click.argument("name", required=False)
-def families(name: str | None) -> None:
-    """List the families of losses, or one family's parameters."""
+@click.option("--check", metavar="LOSS", help="Would this loss be refused? Status 1 if so.")
+@click.pass_context
+def families(context: click.Context, name: str | None, check: str | None) -> None:
+    """List the families of losses, or one family's parameters, or check a loss."""
     from search import listings
 
-    click.echo(listings.family(name) if name else listings.families())
+    if check is None:
+        click.echo(listings.family(name) if name else listings.families())
+        return
+    if name is not None:
+        raise click.UsageError(f"--check takes the place of a family but got {name!r} beside it")
+    text, passes = listings.check(*arguments.spec(check))
+    click.echo(text)
+    context.exit(0 if passes else 1)
 
 
 @cli.command()

@@ -9,7 +9,16 @@ from rich.table import Table
 
 import losses
 import training
-from losses import LossError
+from losses import LossError, LossSpec
+
+CHECKS = {
+    "not_finite": "is finite",
+    "no_signal": "has a signal",
+    "already_tried": "is new",
+    "does_not_teach": "teaches",
+}
+CHECKED_EPOCHS = 10
+"""Length of the training at whose progress values a moving loss is checked."""
 
 
 def families() -> str:
@@ -73,6 +82,34 @@ def benchmarks() -> str:
             "no: hidden" if each.hidden else "yes",
         )
     return render(table)
+
+
+def check(name: str, spec: LossSpec) -> tuple[str, bool]:
+    """What screening finds of a loss, and which published one is nearest; whether it passes."""
+    from losses.fingerprint import Fingerprint
+    from losses.screening import examine
+
+    known = [
+        Fingerprint.of(each, loss, epochs=CHECKED_EPOCHS)
+        for each, loss in losses.published().items()
+        if (each, loss) != (name, spec)
+    ]
+    loss = Fingerprint.of(name, spec, epochs=CHECKED_EPOCHS)
+    findings = list(examine(loss, against=known))
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for column in ("check", "passes", "figures"):
+        table.add_column(column, overflow="fold")
+    for each in findings:
+        table.add_row(CHECKS[each.kind], "yes" if each.passed else "no", each.reason)
+    distance, nearest = min((loss.likeness(each).distance, each.name) for each in known)
+    passes = all(each.passed for each in findings)
+    lines = [
+        render(table),
+        "",
+        f"nearest published loss: {nearest}, 1 - cosine {distance:.2g}",
+        f"{name}: {'fit to be searched' if passes else 'would be refused'}",
+    ]
+    return "\n".join(lines), passes
 
 
 def render(table: Table) -> str:

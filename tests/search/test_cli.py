@@ -62,6 +62,9 @@ WRONG = {
     "data pack digits": "comes with scikit-learn",
     "data pack mine --from missing": "missing/train must be a folder",
     "families nosuch": "unknown family 'nosuch'",
+    "families focal --check focal": "--check takes the place of a family but got 'focal'",
+    "families --check nosuch": "unknown loss 'nosuch'",
+    "families --check mine.py": "--check must name a published loss or a spec as JSON but got",
     "nosuch": "No such command",
     "search": "Missing argument",
 }
@@ -73,6 +76,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("LOSSCOUT_HOME", "LOSSCOUT_STORAGE", "LOSSCOUT_DATA"):
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "tiny.toml").write_text(conftest.TINY)
+    (tmp_path / "mine.py").write_text("def compute_loss(logits, targets, config): ...")
     for name, text in BAD_TOML.items():
         (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
     return tmp_path
@@ -197,6 +201,39 @@ def test_a_family_is_listed_with_its_formula_parameters_and_source(
     assert family.text({each.name: each.name for each in family.parameters}) in out
     assert all(f" {each.name} {each.low:g} to {each.high:g}" in out for each in family.parameters)
     assert all(each.meaning in out for each in family.parameters)
+
+
+CHECKED = {
+    "focal": (0, "focal: fit to be searched", "1 - cosine 0.0"),
+    '{"family":"composite","parameters":{"gamma":2,"scale":3}}': (
+        1,
+        "gamma 2, scale 3: would be refused",
+        "no      the same gradients as focal but for a factor 3",
+    ),
+    '{"family":"composite","parameters":{"kappa":0.7,"m":3,"mu":0.3}}': (
+        1,
+        "would be refused",
+        "no      100 steps of gradient descent take the error from 90 % to",
+    ),
+    "moving.json": (0, "moving: fit to be searched", "at progress"),
+}
+
+
+@pytest.mark.parametrize("given", CHECKED)
+def test_a_loss_is_checked_without_training(given, folder, monkeypatch, capsys):
+    form = {"shape": "linear", "start": 0.1, "end": 1.5}
+    (folder / "moving.json").write_text(
+        json.dumps({"family": "focal", "parameters": {"gamma": form}})
+    )
+    before = sorted(folder.rglob("*"))
+    status, verdict, figures = CHECKED[given]
+    assert losscout(f"families --check {given}", monkeypatch) == status
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert verdict in out.splitlines()[-1]
+    assert figures in out
+    assert sum("yes" in line or "no " in line for line in out.splitlines()) >= 4
+    assert sorted(folder.rglob("*")) == before
 
 
 @pytest.mark.parametrize("command", ["--help", "search --help", "families"])
