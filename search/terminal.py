@@ -21,6 +21,7 @@ ROWS = 12
 COLOURS = {
     "complete": "green",
     "pruned": "yellow",
+    "rejected": "red",
     "diverged": "red",
     "running": "cyan",
     "out_of_memory": "red",

@@ -128,25 +128,35 @@ def shape(spec: LossSpec, num_classes: int, progress: float) -> tuple[list[float
 
 
 def search_history(trials: Sequence[FrozenTrial]) -> go.Figure:
-    """The gain of every trial in its turn, with its standard error where it is complete."""
+    """The gain of every trial in its turn, with its standard error where it is complete.
+
+    A trial that ended without a gain, its loss refused above all, is a cross at the foot.
+    """
     figure = go.Figure()
+    gains = {trial.number: _last_gain(trial) for trial in trials}
+    foot = min((gain for gain in gains.values() if gain is not None), default=0.0)
     for outcome, colour in OUTCOMES.items():
         shown = [
-            (trial, _last_gain(trial))
+            (trial, gains[trial.number])
             for trial in trials
-            if kind(trial) == outcome and _last_gain(trial) is not None
+            if kind(trial) == outcome
+            and (gains[trial.number] is not None or trial.state.is_finished())
         ]
         if not shown:
             continue
         figure.add_scatter(
             x=[trial.number for trial, _ in shown],
-            y=[gain for _, gain in shown],
+            y=[foot if gain is None else gain for _, gain in shown],
             error_y={"array": [t.user_attrs.get("standard_error") or 0 for t, _ in shown]},
             mode="markers",
-            marker={"color": colour, "size": 9},
+            marker={
+                "color": colour,
+                "size": 9,
+                "symbol": ["x" if gain is None else "circle" for _, gain in shown],
+            },
             name=outcome,
-            text=[_name(trial) for trial, _ in shown],
-            hovertemplate="trial %{x}: %{y:+.2f}<br>%{text}<extra></extra>",
+            text=[_told(trial, gain) for trial, gain in shown],
+            hovertemplate="trial %{x}: %{text}<extra></extra>",
         )
     figure.add_hline(y=0, line={"color": GREY, "dash": "dash"})
     figure.update_xaxes(title_text="trial")
@@ -291,6 +301,11 @@ def _last_gain(trial: FrozenTrial) -> float | None:
 def _name(trial: FrozenTrial) -> str:
     name = trial.user_attrs.get("baseline")
     return str(name or (spec_of(trial).label if "spec" in trial.user_attrs else "not sampled yet"))
+
+
+def _told(trial: FrozenTrial, gain: float | None) -> str:
+    reason = trial.user_attrs.get("reason", "")
+    return f"{_name(trial)}<br>" + (reason if gain is None else f"{gain:+.2f}")
 
 
 def _styled(figure: go.Figure, title: str) -> go.Figure:

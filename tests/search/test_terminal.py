@@ -1,3 +1,5 @@
+import re
+
 from rich.console import Console
 
 from search.runs import TrialUpdate
@@ -25,6 +27,7 @@ def test_the_live_view_shows_trials_and_the_best():
         view.trial(update(number, "complete", gain))
     view.trial(update(3, "pruned", 0.9))
     view.trial(update(4, "running", None))
+    view.trial(update(5, "rejected", None))
     view.worked(30)
     view.note("something happened")
     text = drawn(view)
@@ -32,6 +35,7 @@ def test_the_live_view_shows_trials_and_the_best():
     assert "30/90 epochs" in text
     assert "3/9" in text
     assert "something happened" in text
+    assert re.search(r"loss 5 .* rejected", text)
 
 
 def test_only_the_latest_trials_are_listed():
@@ -49,11 +53,13 @@ def test_plain_lines_say_how_trials_ended(capsys):
     view.trial(update(1, "running", 0.3))
     view.trial(update(1, "complete", 0.3))
     view.trial(update(2, "pruned", -0.5, reason="behind"))
+    view.trial(update(3, "rejected", None, reason="does not teach"))
     assert capsys.readouterr().err.splitlines() == [
         "study [s]",
         "search: 90 epochs to train",
         "trial 1 +0.30 complete: loss 1",
         "trial 2 -0.50 pruned (behind): loss 2",
+        "trial 3 rejected (does not teach): loss 3",
     ]
 
 

@@ -12,7 +12,7 @@ from studies.figures import PROBABILITIES, shape
 from studies.view import StudyView
 
 LOSSES = published()
-FOCAL, CROSS_ENTROPY = LOSSES["focal"], LOSSES["cross_entropy"]
+FOCAL, POLY1, CROSS_ENTROPY = LOSSES["focal"], LOSSES["poly1"], LOSSES["cross_entropy"]
 
 
 def view(kept) -> StudyView:
@@ -105,16 +105,25 @@ def test_history_shows_each_trial_at_its_last_gain(make_trial) -> None:
         make_trial(FOCAL, state="PRUNED", outcome="pruned"),  # its last report was -1
         make_trial(FOCAL, state="PRUNED", outcome="diverged"),
         make_trial(None, state="WAITING"),
+        make_trial(FOCAL, state="RUNNING"),
+        make_trial(POLY1, state="PRUNED", outcome="rejected", reason="does not teach: 100 steps"),
+        make_trial(POLY1, state="FAIL", outcome="worker_died", reason="it died"),
     ]
+    for trial in trials[4:]:
+        trial.intermediate_values = {}
     for number, trial in enumerate(trials):
         trial.number = number
     figure = figures.search_history(trials)
     assert {each.name: (list(each.x), list(each.y)) for each in figure.data} == {
         "complete": ([0], [2.0]),
         "pruned": ([1], [-1.0]),
-        "rejected": ([2], [-1.0]),
+        "rejected": ([2, 5], [-1.0, -1.0]),  # at the foot, the second
+        "failed": ([6], [-1.0]),
     }
     assert list(trace(figure, "complete").error_y.array) == [0.5]
+    rejected = trace(figure, "rejected")
+    assert rejected.marker.symbol == ("circle", "x")
+    assert "does not teach: 100 steps" in rejected.text[1]
 
 
 def test_the_ladder_follows_each_candidate_as_far_as_it_came(done) -> None:
