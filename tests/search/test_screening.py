@@ -21,14 +21,15 @@ from search.ladder import load, train_controls, train_references
 from search.opening import open_optuna_study, register
 from search.runs import TrialUpdate, Workbench
 from studies.database import Database, parse_url
-from studies.definition import StudyDefinition, parse
+from studies.definition import StudyDefinition
 from studies.lease import alone, lease
+from studies.reading import parse
 from studies.standings import spec_of
 from studies.status import status
 from studies.view import trials_of
-from tests.search.conftest import Recorder
+from tests.search.conftest import TINY, Recorder
 from tests.search.test_coordinator import seen
-from training import EpochReport
+from training import EpochReport, benchmark
 
 STUDY = """
 name = "replayed"
@@ -50,6 +51,7 @@ class Replay:
     """An executor with made-up curves: what a run comes to depends on its loss and seed alone."""
 
     device = "cpu"
+    benchmark = staticmethod(benchmark)
 
     def __init__(self) -> None:
         self._events: deque[Event] = deque()
@@ -284,17 +286,11 @@ def test_a_study_refuses_the_same_when_it_is_interrupted(replayed, tmp_path):
     assert [seen(trial) for trial in cut] == [seen(trial) for trial in whole]
 
 
-def test_a_study_whose_losses_are_all_rejected_ends(home, tiny, monkeypatch):
+def test_a_study_whose_losses_are_all_rejected_ends(home, monkeypatch):
     monkeypatch.setattr(losses.screening, "WEAKEST", 100.0)
-    definition = tiny.model_copy(
-        update={
-            "space": tiny.space.model_copy(
-                update={"family": "temperature", "parameters": None, "schedules": None}
-            ),
-            "promotion": tiny.promotion.model_copy(update={"automatic": True}),
-        }
-    )
-    home.run(definition, total=6)
+    text = TINY.replace('"composite"', '"temperature"') + "[promotion]\nautomatic = true\n"
+    text = re.sub(r"(?m)^(parameters|schedules) = .*$", "", text)
+    home.run(parse(text, source="tiny.toml"), text, total=6)
     trials = trials_of(home.database, "tiny")
     assert outcomes(trials) == {"complete": 1, "rejected": 5}  # cross-entropy is a baseline
     assert "no signal: the gradient is" in trials[5].user_attrs["reason"]
