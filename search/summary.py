@@ -11,7 +11,7 @@ from losses import LossSpec
 from search.listings import render
 from studies.definition import StudyDefinition
 from studies.errors import StudyError
-from studies.leaderboard import CAUTION, Row, mean_and_deviation
+from studies.leaderboard import CAUTION, Row, mean_and_deviation, secondary_findings
 from studies.published import published_results
 from studies.standings import Standing
 from studies.status import KINDS, kind
@@ -72,6 +72,7 @@ def summarise(view: StudyView, study: str) -> str:
         lines += ["", leaderboard_table(view.rows), CAUTION, ""]
     if view.conclusion:
         lines.append(f"on the test split, {view.conclusion}")
+    lines += secondary_findings(view.rows)
     return "\n".join(lines + _next_lines(view, study))
 
 
@@ -101,7 +102,7 @@ def leaderboard_table(rows: Sequence[Row]) -> str:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for column in ("loss", "benchmark", "epochs"):
         table.add_column(column, overflow="fold")
-    for column in ("seeds", "final % (sd)", "best % (sd)", "gain", "95 % interval"):
+    for column in ("seeds", "final % (sd)", "best % (sd)", "gain", "95 % interval", "p"):
         table.add_column(column, justify="right")
     for row in rows:
         gain, interval = "", ""
@@ -117,6 +118,7 @@ def leaderboard_table(rows: Sequence[Row]) -> str:
             mean_and_deviation(row.best),
             gain,
             interval,
+            row.p_words,
         )
     return render(table)
 
@@ -126,7 +128,8 @@ def leaderboard_json(view: StudyView) -> dict[str, Any]:
     evaluated = {row.benchmark for row in view.rows}
     return {
         "study": view.definition.name,
-        "claim": view.claim and dict(view.claim),
+        "claim": view.claim and view.claim.to_dict(),
+        "verdict": view.verdict and view.verdict.to_dict(),
         "conclusion": view.conclusion,
         "rows": [row.to_dict() for row in view.rows],
         "published": [

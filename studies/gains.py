@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +60,31 @@ class Gain:
         if self.standard_error == 0:
             return float(self.mean <= 0)
         return float(stdtr(self.freedom, -self.mean / self.standard_error))
+
+    @property
+    def p_two_sided(self) -> float:
+        """How often cross-entropy itself would look this different, in either direction."""
+        if self.standard_error == 0:
+            return float(self.mean == 0)
+        return 2 * float(stdtr(self.freedom, -abs(self.mean) / self.standard_error))
+
+    @property
+    def words(self) -> str:
+        """The gain and its interval."""
+        low, high = self.interval()
+        return f"{self.mean:+.2f} points, 95 % interval {low:+.2f} to {high:+.2f}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every number, ready for JSON."""
+        return {
+            "mean": self.mean,
+            "standard_error": self.standard_error,
+            "degrees_of_freedom": self.freedom,
+            "interval_95": list(self.interval()),
+            "p_one_sided": self.p_value,
+            "p_two_sided": self.p_two_sided,
+            "smallest_found": self.smallest_found(),
+        }
 
 
 @dataclass(frozen=True, eq=False)

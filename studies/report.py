@@ -10,7 +10,7 @@ from plotly.offline import get_plotlyjs
 
 from studies import records
 from studies.figures import study_figures
-from studies.leaderboard import CAUTION, mean_and_deviation
+from studies.leaderboard import CAUTION, mean_and_deviation, secondary_findings
 from studies.published import published_results
 from studies.standings import spec_of
 from studies.status import KINDS, kind
@@ -45,6 +45,7 @@ def report(view: StudyView) -> str:
         trials=[_row(trial) for trial in view.trials],
         spread=mean_and_deviation,
         caution=CAUTION,
+        secondary=secondary_findings(view.rows),
         published=[
             each
             for each in published_results()

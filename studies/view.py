@@ -10,10 +10,11 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from studies import records
+from studies.claims import Claim, Verdict, verdict
 from studies.database import Database
 from studies.definition import StudyDefinition
 from studies.errors import StudyError
-from studies.leaderboard import Row, Verdict, leaderboard, verdict
+from studies.leaderboard import Row, leaderboard
 from studies.standings import Ladder, Standing, published_name
 from studies.status import status
 from training import benchmark
@@ -38,7 +39,7 @@ class StudyView:
     ladder: Ladder
     rungs: Sequence[Sequence[Standing]]
     rows: Sequence[Row]
-    claim: Mapping[str, Any] | None
+    claim: Claim | None
     verdict: Verdict | None
 
     @classmethod
@@ -55,9 +56,9 @@ class StudyView:
                 raise StudyError(f"study {definition.name!r} was never started here")
             evaluations = records.evaluations(session, row.id)
             ladder = Ladder.load(session, row.id, definition, trials)
-            rows = leaderboard(evaluations)
+            claim = Claim.from_dict(row.primary_claim) if row.primary_claim else None
+            rows = leaderboard(evaluations, claim)
             found = status(definition.name, row.total, trials, evaluations)
-        claim = row.primary_claim
         standings = [ladder.standings(rung) for rung in range(1, len(definition.rungs))]
         return cls(
             definition=definition,
@@ -77,9 +78,9 @@ class StudyView:
         """What the evaluations show of the primary claim, as a sentence."""
         if self.verdict is None or self.claim is None:
             return None
-        pick = next(row.spec for row in self.rows if row.spec.id == self.claim["loss"])
+        pick = next(row.spec for row in self.rows if row.spec.id == self.claim.loss)
         known = published_name(pick)
-        who = f"trial {self.claim['trial']}" + (f", the published {known}," if known else "")
+        who = f"trial {self.claim.trial}" + (f", the published {known}," if known else "")
         return f"{who} is {self.verdict.words}"
 
 

@@ -31,7 +31,7 @@ def test_the_ladder_and_promotion(home):
     (standings,) = view.rungs
     assert [each.stays for each in standings] == [True, False]
     assert len({each.number for each in standings}) == definition.search.keep
-    assert view.claim["trial"] == standings[0].number
+    assert view.claim.trial == standings[0].number
 
     seeds = {row.label: list(row.final) for row in view.rows}
     pick = next(row for row in view.rows if row.trial == standings[0].number)

@@ -2,17 +2,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from losses import LossSpec, published
-from studies.leaderboard import gains_by_run, leaderboard, mean_and_deviation, verdict
+from studies.claims import Claim, verdict
+from studies.leaderboard import gains_by_run, leaderboard, mean_and_deviation
 from studies.tables import Evaluation
 
 LOSSES = published()
 CROSS_ENTROPY, FOCAL, POLY1 = (LOSSES[name] for name in ("cross_entropy", "focal", "poly1"))
 SEEDS = (42, 123, 456, 1001, 1002, 1003, 1004, 1005)
-CLAIM = {"loss": FOCAL.id, "seeds": [42, 123, 456], "epochs": {"resnet8-digits": 2}}
+CLAIM = Claim(trial=3, loss=FOCAL.id, seeds=[42, 123, 456], epochs={"resnet8-digits": 2})
 
 
 @pytest.fixture
@@ -196,7 +198,7 @@ def test_seeds_added_later_do_not_count(controls, evaluated) -> None:
 
 def test_a_claim_on_two_benchmarks_is_on_their_mean(controls, evaluated) -> None:
     other = {"benchmark": "resnet20-cifar10"}
-    claim = CLAIM | {"epochs": {"resnet8-digits": 2, "resnet20-cifar10": 2}}
+    claim = replace(CLAIM, epochs={"resnet8-digits": 2, "resnet20-cifar10": 2})
     one = controls() + evaluated(FOCAL, [84, 82, 83], trial=3)
     assert verdict(one, claim) is None
     both = one + controls(**other) + evaluated(FOCAL, [80, 78, 79], trial=3, **other)

@@ -37,7 +37,7 @@ def test_a_promoted_study_has_a_verdict(promoted) -> None:
     view = StudyView.load(promoted.database, promoted.definition)
     assert [row.label for row in view.rows] == ["trial 3", "focal", "cross_entropy"]
     assert view.claim is not None
-    assert view.claim["trial"] == 3
+    assert view.claim.trial == 3
     assert view.verdict is not None
     assert view.verdict.gain.mean == pytest.approx(3.0)
     assert view.verdict.words.startswith("better than cross-entropy: +3.00 points")
