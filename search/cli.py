@@ -146,10 +146,11 @@ def promote(  # noqa: PLR0913 (click hands over every option by name)
 ) -> None:
     """Evaluate a study's best losses on the test split, beside the baselines."""
     from search import launch, named, summary
+    from search.promotion import Promotion
     from studies.view import StudyView
 
     definition, database = arguments.started_study(study, storage)
-    wanted = launch.Promotion(
+    wanted = Promotion(
         top=top,
         trials=trials,
         epochs=epochs,

@@ -6,13 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from losses import AnyLoss, published
+from losses import AnyLoss
 from search.executors import RunRequest
 from search.runs import Wanted, Workbench, complete
 from search.terminal import duration
 from studies import records
-from studies.definition import EVALUATION_SEEDS, StudyDefinition
-from studies.standings import CROSS_ENTROPY, Finished
 from studies.tables import Run
 
 
@@ -26,7 +24,7 @@ class Entry:
     trial: int | None = None
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 (options are given by name)
     bench: Workbench,
     entries: Iterable[Entry],
     benchmarks: Sequence[str],
@@ -34,11 +32,13 @@ def evaluate(
     *,
     subset: int | None = None,
     again: bool = False,
+    promise: str = "",
 ) -> list[tuple[Entry, Run]]:
     """Evaluate losses on benchmarks, by the benchmarks' own epochs unless told otherwise.
 
     What was evaluated before is trained again only if told so; then both runs are kept, and the
-    later one counts. A run that diverged has no result.
+    later one counts. A run that diverged has no result. What is promised of the results is said
+    with what they will cost.
     """
     wanted = {
         (entry.name, name, seed): (
@@ -61,7 +61,7 @@ def evaluate(
     }
     requests = [each for _, each in wanted.values()]
     if note := cost(bench, [each.request for each in requests], again=again):
-        bench.watcher.note(note)
+        bench.watcher.note(f"{note}; {promise}" if promise else note)
     runs = complete(bench, requests, "evaluation", again=again)
     results = [
         (entry, runs[each.request]) for entry, each in wanted.values() if each.request in runs
@@ -106,56 +106,3 @@ def cost(bench: Workbench, requests: Iterable[RunRequest], *, again: bool = Fals
             unknown
         )
     return f"{text}, about {duration(seconds)} one after another on this {device}"
-
-
-def promotion_entries(
-    definition: StudyDefinition, picks: Sequence[Finished], seeds: Sequence[int] | None = None
-) -> list[Entry]:
-    """The losses of a promotion: cross-entropy on more seeds, the baselines, and the picks."""
-    seeds = seeds or definition.promotion.seeds
-    return [
-        Entry(
-            name="cross_entropy",
-            spec=CROSS_ENTROPY,
-            seeds=control_seeds(seeds, definition.promotion.controls),
-        ),
-        *(
-            Entry(name=name, spec=published()[name], seeds=seeds)
-            for name in definition.promotion.against
-            if name != "cross_entropy"
-        ),
-        *(
-            Entry(name=f"trial {pick.number}", spec=pick.spec, seeds=seeds, trial=pick.number)
-            for pick in picks
-        ),
-    ]
-
-
-def control_seeds(seeds: Sequence[int], count: int) -> list[int]:
-    """The seeds of an evaluation's controls: its own, and further evaluation seeds up to count."""
-    more = [seed for seed in EVALUATION_SEEDS if seed not in seeds]
-    return [*seeds, *more[: max(0, count - len(seeds))]]
-
-
-def state_claim(
-    bench: Workbench,
-    definition: StudyDefinition,
-    pick: Finished,
-    seeds: Sequence[int],
-    epochs: int | None,
-) -> None:
-    """Fix the one primary claim before the test split is opened; a stated one stays as it is."""
-    names = definition.search.benchmarks
-    with bench.database.transaction() as session:
-        study = records.find_study(session, definition.name)
-        if study is not None and study.primary_claim is None:
-            study.primary_claim = {
-                "trial": pick.number,
-                "loss": pick.spec.id,
-                "against": "cross_entropy",
-                "seeds": list(seeds),
-                "epochs": {
-                    name: epochs or bench.executor.benchmark(name).epochs for name in names
-                },
-                "test": "one-sided, 2.5 %, mean over the search's benchmarks",
-            }

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import optuna
-
 from search.coordinator import Coordinator
-from search.evaluation import Entry, evaluate, promotion_entries, state_claim
+from search.evaluation import Entry, evaluate
 from search.executors import Executor, InProcess, Place
-from search.ladder import climb, load, train_controls, train_references
+from search.ladder import climb, train_controls, train_references
 from search.opening import open_optuna_study, register
+from search.promotion import Promotion, promote
 from search.queueing import starts
 from search.runs import Watcher, Workbench
 from search.workers import Workers
@@ -103,21 +102,6 @@ def run_study(
                 promote(bench, definition, study, Promotion())
 
 
-@dataclass(frozen=True, kw_only=True)
-class Promotion:
-    """What a promotion is asked for beyond its definition; None leaves it to the definition.
-
-    Attributes:
-        trials: picks by number, in the place of the ladder's best ``top``.
-    """
-
-    top: int | None = None
-    trials: Sequence[int] = ()
-    epochs: int | None = None
-    seeds: Sequence[int] | None = None
-    benchmarks: Sequence[str] | None = None
-
-
 def promote_study(
     settings: Settings, definition: StudyDefinition, wanted: Promotion, watching: Watching
 ) -> None:
@@ -141,32 +125,6 @@ def promote_study(
             study_id=row.id,
         )
         promote(bench, definition, study, wanted)
-
-
-def promote(
-    bench: Workbench, definition: StudyDefinition, study: optuna.Study, wanted: Promotion
-) -> None:
-    """Evaluate picks beside cross-entropy and the baselines, on the test split."""
-    ladder = load(bench, definition, study)
-    picks = ladder.picks()[: wanted.top or definition.promotion.top]
-    if wanted.trials:
-        finished = {each.number: each for each in ladder.finished}
-        for number in wanted.trials:
-            if number not in finished:
-                raise StudyError(f"--trial must have a result but trial {number} has none")
-        picks = [finished[number] for number in wanted.trials]
-    if not picks:
-        raise StudyError(f"study {definition.name!r} has no loss to promote yet")
-    rules = definition.promotion
-    seeds = wanted.seeds or rules.seeds
-    epochs = wanted.epochs or rules.epochs
-    state_claim(bench, definition, picks[0], seeds, epochs)
-    evaluate(
-        bench,
-        promotion_entries(definition, picks, seeds),
-        wanted.benchmarks or definition.evaluated_on,
-        epochs,
-    )
 
 
 def evaluate_loss(  # noqa: PLR0913 (every argument is given by name)

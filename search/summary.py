@@ -72,6 +72,8 @@ def summarise(view: StudyView, study: str) -> str:
         lines += ["", leaderboard_table(view.rows), CAUTION, ""]
     if view.conclusion:
         lines.append(f"on the test split, {view.conclusion}")
+    if view.claim and view.claim.promise:
+        lines.append(f"planned beforehand: {view.claim.promise}")
     lines += secondary_findings(view.rows)
     return "\n".join(lines + _next_lines(view, study))
 

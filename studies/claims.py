@@ -34,6 +34,7 @@ class Claim:
         device: "cpu" or "cuda".
         losses: ids of all losses whose runs say how large the noise is.
         detectable: the gain (points) that is found in four cases of five, as it was planned.
+        wanted: the gain that the seeds were to find, where their number was planned.
     """
 
     trial: int
@@ -45,6 +46,7 @@ class Claim:
     device: str | None = None
     losses: Sequence[str] | None = None
     detectable: float | None = None
+    wanted: float | None = None
     against: str = "cross_entropy"
     test: str = TEST
 
@@ -56,6 +58,22 @@ class Claim:
     def to_dict(self) -> dict[str, Any]:
         """The claim, ready for JSON."""
         return asdict(self)
+
+    @property
+    def promise(self) -> str:
+        """What the runs were planned to find, in words; empty where it is not known."""
+        if self.detectable is None:
+            return ""
+        runs = f"{len(self.seeds)} seeds beside {len(self.controls or ())} of cross-entropy"
+        found = f"find a gain of {self.detectable:.2f} points or more in four cases of five"
+        if self.suffices:
+            return f"{runs} should {found}"
+        return f"there are no seeds for a gain of {self.wanted:g} points: {runs} should {found}"
+
+    @property
+    def suffices(self) -> bool:
+        """Whether the planned runs find the gain that was wanted."""
+        return self.wanted is None or (self.detectable or 0.0) <= self.wanted
 
     def rests_on(self, run: Run) -> bool:
         """Whether a run is one of those that were named beforehand."""

@@ -161,12 +161,17 @@ class Rung(Table):
 
 
 class Promotion(Table):
-    """The last rung: full epochs, evaluation seeds, the sealed test split."""
+    """The last rung: full epochs, evaluation seeds, the sealed test split.
+
+    ``detect`` is a gain (points) that is to be found in four cases of five: the number of seeds
+    is then planned from the controls' spread.
+    """
 
     automatic: bool = False
     top: Count = 1
     epochs: Count | None = None
     seeds: Annotated[list[int], Field(min_length=1)] = list(EVALUATION_SEEDS[:3])
+    detect: Annotated[float, Field(gt=0)] | None = None
     controls: Annotated[int, Field(ge=1, le=len(EVALUATION_SEEDS))] = 8
     benchmarks: Annotated[list[str], Field(min_length=1)] | None = None
     against: list[str] = ["label_smoothing", "focal", "poly1"]
@@ -175,6 +180,12 @@ class Promotion(Table):
     @classmethod
     def _evaluation_seeds(cls, seeds: list[int]) -> list[int]:
         return check_evaluation_seeds(seeds)
+
+    @model_validator(mode="after")
+    def _seeds_are_given_or_planned(self) -> Self:
+        if self.detect is not None and "seeds" in self.model_fields_set:
+            raise ValueError(f"detect plans the seeds: leave out seeds (got {self.seeds})")
+        return self
 
     @field_validator("benchmarks")
     @classmethod

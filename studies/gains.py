@@ -145,7 +145,7 @@ class Expectation:
         """The gain of a loss at the final epoch, from its complete runs by seed."""
         gains = [self.gains(seed, accuracy)[-1] for seed, accuracy in runs.items()]
         rho = self.rho_E[-1] if all(seed in self.controls for seed in runs) else 0.0
-        spread = self._spread_E[-1]
+        spread = self.spread_E[-1]
         run = self.residual_E[-1] if rho else spread
         variance = run**2 / len(runs) + ((1 - rho) * spread) ** 2 / len(self.controls)
         # Unpaired, the controls' spread is all that the error rests on.
@@ -167,7 +167,8 @@ class Expectation:
         return np.asarray(np.mean(list(self.controls.values()), axis=0))
 
     @property
-    def _spread_E(self) -> Curve:
+    def spread_E(self) -> Curve:
+        """Standard deviation (points) of the controls."""
         return np.asarray(np.std(list(self.controls.values()), axis=0, ddof=1))
 
 

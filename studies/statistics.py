@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import variance
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,7 +55,7 @@ class Noise:
         return cls(
             own=squares / freedom if freedom else 0.0,
             own_freedom=freedom,
-            whole=variance(controls.values()),
+            whole=float(np.var(list(controls.values()), ddof=1)),
             whole_freedom=len(controls) - 1,
         )
 
@@ -140,5 +139,5 @@ def _satterthwaite(parts: Sequence[float], freedoms: Sequence[int]) -> float:
 
 
 def _indicators(values: Sequence[object]) -> NDArray[np.float64]:
-    distinct = list(dict.fromkeys(values))
-    return np.array([[float(value == each) for each in distinct] for value in values])
+    values_N = np.array(values)
+    return np.asarray(values_N[:, None] == np.unique(values_N), dtype=float)

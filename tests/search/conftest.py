@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from search.executors import Place
-from search.launch import Promotion, Settings, promote_study, run_study
+from search.launch import Settings, promote_study, run_study
+from search.promotion import Promotion
 from search.runs import TrialUpdate
 from studies.database import Database, parse_url
 from studies.definition import StudyDefinition

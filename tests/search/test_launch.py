@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select
 
 from search.executors import Place
-from search.launch import Promotion
+from search.promotion import Promotion
 from search.runs import TrialUpdate
 from search.summary import summarise
 from studies.definition import EVALUATION_SEEDS
@@ -49,10 +49,11 @@ def test_the_ladder_and_promotion(home):
     reserved = set(EVALUATION_SEEDS)
     assert not reserved & {run.seed for run in runs if run.split == "search"}
 
-    assert home.watcher.notes == [
+    (note,) = home.watcher.notes
+    assert note.startswith(
         f"to train: {len(tested)} runs, {len(tested)} epochs; how long that takes on this cpu is "
-        "not known yet for resnet8-digits"
-    ]
+        "not known yet for resnet8-digits; 2 seeds beside 8 of cross-entropy should find a gain of"
+    )
 
     # Once more: everything is found, nothing is trained, and the test split stays shut.
     home.run(definition, PROMOTED)

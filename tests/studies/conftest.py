@@ -74,7 +74,7 @@ controls = 8
 against = []
 """
 
-EVALUATION_SEEDS = (42, 123, 456, 1001, 1002, 1003, 1004, 1005)
+EVALUATION_SEEDS = (42, 123, 456, 1001, 1002, 1003, 1004, 1005, 1006)
 
 
 @pytest.fixture(autouse=True)
@@ -139,6 +139,31 @@ def make_evaluation() -> Callable[..., Evaluation]:
         name = name or (f"trial {trial}" if trial is not None else loss.label)
         run = made_run(loss, seed, final, split="evaluation", **key)
         return Evaluation(name=name, trial=trial, run=run)
+
+    return make
+
+
+@pytest.fixture
+def evaluated(make_evaluation: Callable[..., Evaluation]) -> Callable[..., list[Evaluation]]:
+    """Evaluations of a loss on the first seeds, one for each final accuracy."""
+
+    def make(loss: LossSpec, finals: Sequence[float], **key: object) -> list[Evaluation]:
+        return [
+            make_evaluation(loss, seed, final, **key)
+            for seed, final in zip(EVALUATION_SEEDS, finals, strict=False)
+        ]
+
+    return make
+
+
+@pytest.fixture
+def controls(evaluated: Callable[..., list[Evaluation]]) -> Callable[..., list[Evaluation]]:
+    """Cross-entropy: 80 % on the mean of eight seeds, and of the first three."""
+
+    def make(count: int = 8, **key: object) -> list[Evaluation]:
+        return evaluated(
+            published()["cross_entropy"], [81, 79, 80, 81, 79, 80, 81, 79][:count], **key
+        )
 
     return make
 

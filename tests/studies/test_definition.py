@@ -282,6 +282,11 @@ KEYS = [
         "but got 2001",
     ),
     (f"{LEAST}[promotion]\nseeds = [-1]", "but got -1"),
+    (
+        f"{LEAST}[promotion]\nseeds = [42]\ndetect = 1.0",
+        "promotion: detect plans the seeds: leave out seeds",
+    ),
+    (f"{LEAST}[promotion]\ndetect = 0.0", "promotion.detect: input should be greater than 0"),
     (f"{LEAST}[promotion]\nseeds = []", "promotion.seeds: list should have at least 1 item"),
     # a ladder that widens
     (

@@ -1,0 +1,99 @@
+"""Promotion: the ladder's best on the test split, beside cross-entropy and other controls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import optuna
+
+from losses import published
+from search.evaluation import Entry, evaluate
+from search.ladder import load
+from search.planning import plan, state, stated
+from search.runs import Workbench
+from studies.definition import EVALUATION_SEEDS, StudyDefinition
+from studies.errors import StudyError
+from studies.standings import CROSS_ENTROPY, Finished, Ladder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Promotion:
+    """What a promotion is asked for beyond its definition; None leaves it to the definition.
+
+    Attributes:
+        trials: picks by number, in the place of the ladder's best ``top``.
+    """
+
+    top: int | None = None
+    trials: Sequence[int] = ()
+    epochs: int | None = None
+    seeds: Sequence[int] | None = None
+    benchmarks: Sequence[str] | None = None
+
+
+def promote(
+    bench: Workbench, definition: StudyDefinition, study: optuna.Study, wanted: Promotion
+) -> None:
+    """Evaluate picks beside cross-entropy and the baselines, on the test split."""
+    ladder = load(bench, definition, study)
+    picks = _picks(ladder, definition, wanted)
+    rules = definition.promotion
+    entries = partial(promotion_entries, definition, picks)
+    seeds = wanted.seeds
+    if seeds is None and rules.detect is None:
+        seeds = rules.seeds
+    elif seeds is None and (earlier := stated(bench, definition)):
+        seeds = earlier.seeds  # what was planned stays, whatever the evaluations have shown since
+    epochs = wanted.epochs or rules.epochs
+    claim = plan(bench, ladder, picks[0], entries, seeds=seeds, epochs=epochs)
+    state(bench, definition, claim)
+    evaluate(
+        bench,
+        entries(claim.seeds),
+        wanted.benchmarks or definition.evaluated_on,
+        epochs,
+        promise=claim.promise,
+    )
+
+
+def promotion_entries(
+    definition: StudyDefinition, picks: Sequence[Finished], seeds: Sequence[int]
+) -> list[Entry]:
+    """What a promotion evaluates: cross-entropy on more seeds, the baselines, and the picks."""
+    return [
+        Entry(
+            name="cross_entropy",
+            spec=CROSS_ENTROPY,
+            seeds=control_seeds(seeds, definition.promotion.controls),
+        ),
+        *(
+            Entry(name=name, spec=published()[name], seeds=seeds)
+            for name in definition.promotion.against
+            if name != "cross_entropy"
+        ),
+        *(
+            Entry(name=f"trial {pick.number}", spec=pick.spec, seeds=seeds, trial=pick.number)
+            for pick in picks
+        ),
+    ]
+
+
+def control_seeds(seeds: Sequence[int], count: int) -> list[int]:
+    """The seeds of an evaluation's controls: its own, and further evaluation seeds up to count."""
+    more = [seed for seed in EVALUATION_SEEDS if seed not in seeds]
+    return [*seeds, *more[: max(0, count - len(seeds))]]
+
+
+def _picks(ladder: Ladder, definition: StudyDefinition, wanted: Promotion) -> list[Finished]:
+    picks = ladder.picks()[: wanted.top or definition.promotion.top]
+    if wanted.trials:
+        finished = {each.number: each for each in ladder.finished}
+        for number in wanted.trials:
+            if number not in finished:
+                raise StudyError(f"--trial must have a result but trial {number} has none")
+        picks = [finished[number] for number in wanted.trials]
+    if not picks:
+        raise StudyError(f"study {definition.name!r} has no loss to promote yet")
+    return picks
