@@ -19,7 +19,7 @@ from studies.tables import Run
 ATTEMPTS = 3
 """How often a run is tried that ran out of memory or lost its worker: not the loss's doing."""
 
-CURVES = ("train_loss", "accuracy", "cross_entropy", "calibration_error")
+CURVES = ("train_loss", "accuracy", "cross_entropy", "calibration_error", "gradient_ratio")
 
 
 class RunFailedError(RuntimeError):

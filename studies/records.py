@@ -58,7 +58,7 @@ def find_run(session: Session, key: RunKey) -> Run | None:
 def add_run(session: Session, run: Run) -> Run:
     """Keep a run; its curves may end early where its outcome is not "complete"."""
     run.curves = {  # JSON knows no infinity
-        name: [value if math.isfinite(value) else None for value in curve]
+        name: [value if value is not None and math.isfinite(value) else None for value in curve]
         for name, curve in run.curves.items()
     }
     run.provenance_id = _provenance(session)

@@ -72,8 +72,9 @@ class Lease(Base):
 class Run(Base):
     """One training of one benchmark with one loss and one seed, with its curves.
 
-    ``curves`` maps "train_loss", "accuracy" (%), "cross_entropy" (nats) and "calibration_error"
-    (points) to one number an epoch. A dry run was trained on ``subset`` images.
+    ``curves`` maps "train_loss", "accuracy" (%), "cross_entropy" (nats), "calibration_error"
+    (points) and "gradient_ratio", which older runs lack, to one number an epoch. A dry run was
+    trained on ``subset`` images.
     """
 
     __tablename__ = f"{PREFIX}runs"

@@ -14,6 +14,9 @@ class EpochReport:
         cross_entropy: Plain, on the scoring part, mean in nats.
         calibration_error: Expected calibration error (15 bins) there, in percentage points.
         seconds: Duration of training and scoring.
+        gradient_ratio: Length of the loss's gradient by the logits over that of plain
+            cross-entropy, on the first batch of the epoch. None where it was not measured, or
+            where cross-entropy has no gradient left.
     """
 
     epoch: int
@@ -22,3 +25,4 @@ class EpochReport:
     cross_entropy: float
     calibration_error: float
     seconds: float
+    gradient_ratio: float | None = None

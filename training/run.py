@@ -159,16 +159,18 @@ class _Run:
             values=self.loss.values(epoch, self.epochs, self.benchmark.num_classes),
         )
         with self._seeded(epoch):
-            for draws in batches:
-                engine.step(data.training, draws)
+            for index, draws in enumerate(batches):
+                engine.step(data.training, draws, measure=index == 0)
         logits_NK, labels_N = engine.logits(data.scoring), data.scoring.labels
         results = (
             engine.loss_sum,
+            engine.gradient_ratio,
             metrics.cross_entropy(logits_NK, labels_N),
             metrics.accuracy(logits_NK, labels_N),
             metrics.calibration_error(logits_NK, labels_N),
         )
-        loss_sum, cross_entropy, accuracy, calibration_error = torch.stack(results).tolist()
+        numbers = torch.stack(results).tolist()
+        loss_sum, ratio, cross_entropy, accuracy, calibration_error = numbers
         for what, value in (("training loss", loss_sum), ("cross-entropy", cross_entropy)):
             if not math.isfinite(value):
                 raise Diverged(epoch, what)
@@ -178,6 +180,7 @@ class _Run:
             accuracy=accuracy,
             cross_entropy=cross_entropy,
             calibration_error=calibration_error,
+            gradient_ratio=ratio if math.isfinite(ratio) else None,
             seconds=time.perf_counter() - start,
         )
         self.reports.append(report)

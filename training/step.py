@@ -89,6 +89,14 @@ def augment(part: Part, draws: Draws) -> Tensor:
     return pixels.view(*pixel_BHW.shape, channels)
 
 
+def gradient_ratio(gradient_BK: Tensor, logits_BK: Tensor, labels_B: Tensor) -> Tensor:
+    """How long a batch's gradient by the logits is, in units of plain cross-entropy's there."""
+    plain_BK = logits_BK.softmax(1)
+    plain_BK[torch.arange(len(labels_B), device=labels_B.device), labels_B] -= 1
+    ratio: Tensor = gradient_BK.norm() * len(labels_B) / plain_BK.norm()
+    return ratio
+
+
 class Engine:
     """A network in training: weights, momentum, and the step that moves them.
 
@@ -102,6 +110,7 @@ class Engine:
         self.loss = loss
         self.values_P = torch.empty(0, device=device)
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
+        self.gradient_ratio = torch.zeros((), dtype=torch.float64, device=device)
         self.mean_C = torch.tensor(benchmark.mean, device=device)
         self.std_C = torch.tensor(benchmark.std, device=device)
         self.learning_rate = benchmark.learning_rate
@@ -120,11 +129,19 @@ class Engine:
             self.values_P = self.values_P.new_empty(len(values))
         self.values_P.copy_(torch.tensor(values))
 
-    def step(self, part: Part, draws: Draws) -> None:
-        """Train on one batch, and add its losses to `loss_sum`."""
+    def step(self, part: Part, draws: Draws, *, measure: bool = False) -> None:
+        """Train on one batch, and add its losses to `loss_sum`.
+
+        Measuring sets `gradient_ratio` and changes nothing else: the gradient that it needs
+        comes by on its way to the weights.
+        """
         logits_BK = self.model(self.normalise(augment(part, draws)))
-        loss = self.loss(logits_BK, part.labels[draws.image], self.values_P).mean()
-        self._descend(torch.autograd.grad(loss, self.parameters))
+        labels_B = part.labels[draws.image]
+        loss = self.loss(logits_BK, labels_B, self.values_P).mean()
+        gradient_BK, *gradients = torch.autograd.grad(loss, [logits_BK, *self.parameters])
+        if measure:
+            self.gradient_ratio.copy_(gradient_ratio(gradient_BK, logits_BK.detach(), labels_B))
+        self._descend(gradients)
         self.loss_sum += loss.detach() * len(logits_BK)
 
     @torch.no_grad()

@@ -1,7 +1,7 @@
 import pickle
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 
 from training import Diverged, TrainingError, evaluation_data, train
-from training.checkpoint import read
+from training.checkpoint import read, write
+from training.step import Engine
 
 EPOCHS = 3
 
@@ -246,3 +247,52 @@ def test_an_argument_that_breaks_its_rule_is_named(digits, cross_entropy, change
     with pytest.raises(TrainingError) as caught:
         train(digits, cross_entropy, **arguments)
     assert str(caught.value) == message
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """Cross-entropy times a factor, which counts how often it is called."""
+
+    factor: float
+    calls: list[int]
+    structure: None = None
+
+    def values(self, epoch, total_epochs, num_classes):
+        return ()
+
+    def __call__(self, logits_BK, labels_B, values_P):
+        self.calls.append(len(labels_B))
+        return self.factor * F.cross_entropy(logits_BK, labels_B)
+
+
+@pytest.mark.parametrize("factor", [1.0, 3.0, 0.25])
+def test_the_gradient_is_measured_in_units_of_cross_entropys(digits, factor: float) -> None:
+    calls: list[int] = []
+    reports = list(train(digits, Scaled(factor, calls), seed=1, epochs=2))
+    assert [each.gradient_ratio for each in reports] == pytest.approx([factor] * 2, rel=1e-4)
+    assert sum(calls) == 2 * 800  # once for each image and epoch, as ever
+
+
+def test_measuring_changes_no_result(small, smoothed, whole, tmp_path: Path, monkeypatch) -> None:
+    reports, checkpoint = whole
+    assert all(each.gradient_ratio > 0 for each in reports)
+    step = Engine.step
+    unmeasured = lambda self, part, draws, *, measure: step(self, part, draws)  # noqa: E731
+    monkeypatch.setattr(Engine, "step", unmeasured)
+    file = tmp_path / "run.safetensors"
+    plain = same(train(small, smoothed(), seed=7, epochs=EPOCHS, checkpoint=file))
+    assert equal(checkpoint, file)
+    assert plain == [replace(each, gradient_ratio=0.0) for each in reports]
+
+
+def test_a_checkpoint_without_the_measure_is_gone_on_with(digits, cross_entropy, tmp_path) -> None:
+    file = tmp_path / "run.safetensors"
+    begun = train(digits, cross_entropy, seed=1, epochs=3, checkpoint=file)
+    next(begun)
+    begun.close()
+    tensors, facts = read(file)
+    del facts["reports"][0]["gradient_ratio"]
+    write(file, tensors, facts)
+    first, second, _ = train(digits, cross_entropy, seed=1, epochs=3, checkpoint=file)
+    assert first.gradient_ratio is None
+    assert second.gradient_ratio == pytest.approx(1, rel=1e-4)
