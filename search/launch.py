@@ -196,7 +196,9 @@ def _plan(definition: StudyDefinition, place: Place, total: int) -> dict[str, in
         plan[f"controls of rung {number}"] = rung.seeds * rung.epochs * benchmarks
         plan[f"rung {number}"] = above.keep * rung.seeds * rung.epochs * benchmarks
     if promotion.automatic:
-        runs = promotion.controls + len(promotion.seeds) * (promotion.top + len(promotion.against))
+        losses = promotion.top + len(promotion.against) + len(promotion.scales)
+        losses += promotion.scale_matched
+        runs = promotion.controls + len(promotion.seeds) * losses
         plan["evaluation"] = runs * sum(
             promotion.epochs or place.benchmark(name).epochs for name in definition.evaluated_on
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,6 +15,7 @@ from search.planning import plan, state, stated
 from search.runs import Workbench
 from studies.definition import EVALUATION_SEEDS, StudyDefinition
 from studies.errors import StudyError
+from studies.scales import gradient_scale, scaled
 from studies.standings import CROSS_ENTROPY, Finished, Ladder
 
 
@@ -36,7 +37,10 @@ class Promotion:
 def promote(
     bench: Workbench, definition: StudyDefinition, study: optuna.Study, wanted: Promotion
 ) -> None:
-    """Evaluate picks beside cross-entropy and the baselines, on the test split."""
+    """Evaluate picks beside cross-entropy and the baselines, on the test split.
+
+    Then cross-entropy of the first pick's gradient scale, which only its runs can tell.
+    """
     ladder = load(bench, definition, study)
     picks = _picks(ladder, definition, wanted)
     rules = definition.promotion
@@ -49,13 +53,22 @@ def promote(
     epochs = wanted.epochs or rules.epochs
     claim = plan(bench, ladder, picks[0], entries, seeds=seeds, epochs=epochs)
     state(bench, definition, claim)
-    evaluate(
-        bench,
-        entries(claim.seeds),
-        wanted.benchmarks or definition.evaluated_on,
-        epochs,
-        promise=claim.promise,
-    )
+    benchmarks = wanted.benchmarks or definition.evaluated_on
+    found = evaluate(bench, entries(claim.seeds), benchmarks, epochs, promise=claim.promise)
+    if rules.scale_matched:
+        mine = [run for entry, run in found if entry.trial == picks[0].number]
+        for name in benchmarks:
+            scale = gradient_scale([run for run in mine if run.benchmark == name])
+            evaluate(bench, scale_entries([scale], claim.seeds), [name], epochs)
+
+
+def scale_entries(scales: Iterable[float | None], seeds: Sequence[int]) -> list[Entry]:
+    """Cross-entropy times factors, where those are known and change it."""
+    return [
+        Entry(name=f"cross_entropy x{scale:g}", spec=scaled(scale), seeds=seeds)
+        for scale in scales
+        if scale and scaled(scale) != CROSS_ENTROPY
+    ]
 
 
 def promotion_entries(
@@ -73,6 +86,7 @@ def promotion_entries(
             for name in definition.promotion.against
             if name != "cross_entropy"
         ),
+        *scale_entries(definition.promotion.scales, seeds),
         *(
             Entry(name=f"trial {pick.number}", spec=pick.spec, seeds=seeds, trial=pick.number)
             for pick in picks

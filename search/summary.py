@@ -72,6 +72,8 @@ def summarise(view: StudyView, study: str) -> str:
         lines += ["", leaderboard_table(view.rows), CAUTION, ""]
     if view.conclusion:
         lines.append(f"on the test split, {view.conclusion}")
+    if view.scale:
+        lines.append(f"beside cross-entropy of the same gradient scale: {view.scale.words}")
     if view.claim and view.claim.promise:
         lines.append(f"planned beforehand: {view.claim.promise}")
     lines += secondary_findings(view.rows)
@@ -133,6 +135,7 @@ def leaderboard_json(view: StudyView) -> dict[str, Any]:
         "claim": view.claim and view.claim.to_dict(),
         "verdict": view.verdict and view.verdict.to_dict(),
         "conclusion": view.conclusion,
+        "scale_matched": view.scale and view.scale.to_dict(),
         "rows": [row.to_dict() for row in view.rows],
         "published": [
             {

@@ -109,7 +109,7 @@ def verdict(evaluations: Sequence[Evaluation], claim: Claim) -> Verdict | None:
     """
     gains = []
     for benchmark in claim.epochs:
-        finals = _finals(evaluations, claim, benchmark)
+        finals = finals_by_loss(evaluations, claim, benchmark)
         pick, controls = finals[claim.loss], finals[CROSS_ENTROPY.id]
         complete = set(claim.seeds) <= set(pick) and set(claim.controls or ()) <= set(controls)
         if not complete or len(controls) < LEAST_CONTROLS:
@@ -128,10 +128,10 @@ def verdict(evaluations: Sequence[Evaluation], claim: Claim) -> Verdict | None:
     return Verdict(gain, shown, words)
 
 
-def _finals(
+def finals_by_loss(
     evaluations: Sequence[Evaluation], claim: Claim, benchmark: str
 ) -> dict[str, dict[int, float]]:
-    """Final accuracies (%) by loss and seed, of the claim's runs on one benchmark."""
+    """Final accuracies (%) by loss and seed, of a claim's runs on one benchmark."""
     named = (each.run for each in evaluations if each.run.benchmark == benchmark)
     runs = [run for run in named if claim.rests_on(run)]
     # A claim that names neither is about what was trained first.

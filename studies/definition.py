@@ -164,7 +164,8 @@ class Promotion(Table):
     """The last rung: full epochs, evaluation seeds, the sealed test split.
 
     ``detect`` is a gain (points) that is to be found in four cases of five: the number of seeds
-    is then planned from the controls' spread.
+    is then planned from the controls' spread. ``scales`` and ``scale_matched`` ask for
+    cross-entropy times those factors, and times the pick's own gradient scale: a learning rate.
     """
 
     automatic: bool = False
@@ -175,6 +176,8 @@ class Promotion(Table):
     controls: Annotated[int, Field(ge=1, le=len(EVALUATION_SEEDS))] = 8
     benchmarks: Annotated[list[str], Field(min_length=1)] | None = None
     against: list[str] = ["label_smoothing", "focal", "poly1"]
+    scales: list[Annotated[float, Field(gt=0)]] = [0.5, 2.0]
+    scale_matched: bool = True
 
     @field_validator("seeds")
     @classmethod
@@ -191,6 +194,13 @@ class Promotion(Table):
     @classmethod
     def _named_once(cls, names: list[str] | None) -> list[str] | None:
         return names and unique(names)
+
+    @field_validator("scales")
+    @classmethod
+    def _scales_named_once(cls, scales: list[float]) -> list[float]:
+        if 1.0 in scales:
+            raise ValueError("must not name 1: that is cross-entropy itself")
+        return _unique(scales)
 
     @field_validator("against")
     @classmethod

@@ -15,6 +15,7 @@ from studies.database import Database
 from studies.definition import StudyDefinition
 from studies.errors import StudyError
 from studies.leaderboard import Row, leaderboard
+from studies.scales import scale_verdict
 from studies.standings import Ladder, Standing, published_name
 from studies.status import status
 from training import benchmark
@@ -29,6 +30,7 @@ class StudyView:
         rungs: the standings after each rung of the ladder that is complete.
         rows: its evaluations; empty before promotion.
         claim: the primary claim, fixed before the test split was opened.
+        scale: whether its pick does more than another learning rate.
     """
 
     definition: StudyDefinition
@@ -41,6 +43,7 @@ class StudyView:
     rows: Sequence[Row]
     claim: Claim | None
     verdict: Verdict | None
+    scale: Verdict | None
 
     @classmethod
     def load(cls, database: Database, definition: StudyDefinition) -> StudyView:
@@ -71,6 +74,7 @@ class StudyView:
             rows=rows,
             claim=claim,
             verdict=verdict(evaluations, claim) if claim else None,
+            scale=scale_verdict(evaluations, claim) if claim else None,
         )
 
     @property

@@ -1,5 +1,6 @@
 """Whole studies: the ladder, promotion, and two benchmarks at once."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -20,6 +21,7 @@ from training.custom import resolve
 
 PROMOTED = conftest.TINY.replace("trials = 6", "trials = 4") + (
     "[promotion]\nautomatic = true\nepochs = 1\nseeds = [42, 123]\nagainst = ['label_smoothing']\n"
+    "scales = [2.0]\n"
 )
 
 
@@ -40,6 +42,10 @@ def test_the_ladder_and_promotion(home):
     assert pick.gain is not None
     assert any("label_smoothing" in row.names for row in view.rows)
     assert "cross-entropy" in view.conclusion
+    matched = [label for label in seeds if re.fullmatch(r"cross_entropy x[\d.]+", label)]
+    assert "cross_entropy x2" in matched
+    assert len(matched) == 2
+    assert "a learning rate" in view.scale.words
 
     with home.database.transaction() as session:
         openings = session.scalars(select(Opening)).all()
@@ -49,9 +55,11 @@ def test_the_ladder_and_promotion(home):
     reserved = set(EVALUATION_SEEDS)
     assert not reserved & {run.seed for run in runs if run.split == "search"}
 
-    (note,) = home.watcher.notes
+    note, another = home.watcher.notes
+    first = len(tested) - 2  # how cross-entropy is to be scaled is known only from the pick's runs
+    assert another.startswith("to train: 2 runs, 2 epochs, about")
     assert note.startswith(
-        f"to train: {len(tested)} runs, {len(tested)} epochs; how long that takes on this cpu is "
+        f"to train: {first} runs, {first} epochs; how long that takes on this cpu is "
         "not known yet for resnet8-digits; 2 seeds beside 8 of cross-entropy should find a gain of"
     )
 
@@ -60,7 +68,7 @@ def test_the_ladder_and_promotion(home):
     with home.database.transaction() as session:
         assert len(session.scalars(select(Opening)).all()) == len(openings)
         assert len(session.scalars(select(Run)).all()) == len(runs)
-    assert len(home.watcher.notes) == 1
+    assert len(home.watcher.notes) == 2
 
     home.promote(definition, Promotion(epochs=2))
     assert "epochs, about" in home.watcher.notes[-1]
