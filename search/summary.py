@@ -24,6 +24,8 @@ def status_text(found: Mapping[str, Any]) -> str:
     lines = [f"study {found['study']}: {found['total']} trials in all, {counts or 'none yet'}"]
     if best := found["best"]:
         lines += [f"best: trial {best['trial']}, gain {best['gain']:+.2f} points", best["formula"]]
+    for rung in found["rungs"]:
+        lines.append(f"{rung['name']}: {rung['runs']} runs, {rung['seconds']:.0f} s")
     for each in found["promoted"]:
         lines.append(
             f"promoted: trial {each['trial']} on {each['benchmark']}, seed {each['seed']}: "
@@ -59,7 +61,7 @@ def find_trial(view: StudyView, number: int | None) -> tuple[int, LossSpec]:
 
 def summarise(view: StudyView, study: str) -> str:
     """What was found and how sure it is; ``study`` is what the user types for it."""
-    lines = ["", status_text({**view.status, "promoted": [], "best": None})]
+    lines = ["", status_text({**view.status, "promoted": [], "best": None, "rungs": []})]
     lines += _search_lines(view)
     lines += [
         f"reference outside the space: {name}, gain {gain.mean:+.2f} points (standard error "
@@ -67,7 +69,8 @@ def summarise(view: StudyView, study: str) -> str:
         for name, gain in view.ladder.reference_gains().items()
     ]
     for number, standings in enumerate(view.rungs, start=1):
-        lines.append(_rung_line(number, standings, view.definition))
+        line = _rung_line(number, standings, view.definition)
+        lines.append("; ".join(filter(None, (line, view.costs[number].chance))))
     if view.rows:
         lines += ["", leaderboard_table(view.rows), CAUTION, ""]
     if view.conclusion:
@@ -87,7 +90,7 @@ def _search_lines(view: StudyView) -> list[str]:
     return [
         f"search: the best trial is {best['trial']}, gain {best['gain']:+.2f} points (standard "
         f"error {best['standard_error']:.2f}) over {view.definition.search.seeds} seeds; "
-        "being the best of many, it looks better than it is"
+        f"{view.costs[0].chance or 'being the best of many, it looks better than it is'}"
     ]
 
 
@@ -136,6 +139,8 @@ def leaderboard_json(view: StudyView) -> dict[str, Any]:
         "verdict": view.verdict and view.verdict.to_dict(),
         "conclusion": view.conclusion,
         "scale_matched": view.scale and view.scale.to_dict(),
+        "rungs": [each.to_dict() for each in view.costs],
+        "fidelity": [each.to_dict() for each in view.agreements()],
         "rows": [row.to_dict() for row in view.rows],
         "published": [
             {

@@ -104,6 +104,12 @@ def search_runs(
     return [run for run in session.scalars(query.order_by(Run.id)) if run.loss_id in loss_ids]
 
 
+def study_runs(session: Session, study_id: int) -> Sequence[Run]:
+    """Every run that was trained for a study, however it ended."""
+    query = select(Run).where(Run.study_id == study_id, Run.subset.is_(None))
+    return session.scalars(query.order_by(Run.id)).all()
+
+
 def open_test_split(
     session: Session, *, benchmark: str, loss_id: str, seed: int, epochs: int, study_id: int | None
 ) -> None:

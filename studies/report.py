@@ -44,6 +44,9 @@ def report(view: StudyView) -> str:
         references=view.ladder.reference_gains(),
         trials=[_row(trial) for trial in view.trials],
         spread=mean_and_deviation,
+        points=lambda value: "" if value is None else f"{value:+.2f}",
+        costs=view.costs,
+        agreements=view.agreements(),
         caution=CAUTION,
         secondary=secondary_findings(view.rows),
         published=[

@@ -14,7 +14,9 @@ from studies.claims import Claim, Verdict, verdict
 from studies.database import Database
 from studies.definition import StudyDefinition
 from studies.errors import StudyError
+from studies.fidelity import Agreement, agreements
 from studies.leaderboard import Row, leaderboard
+from studies.rungs import Rung, rungs
 from studies.scales import scale_verdict
 from studies.standings import Ladder, Standing, published_name
 from studies.status import status
@@ -28,6 +30,7 @@ class StudyView:
     Attributes:
         num_classes: of the search's first benchmark.
         rungs: the standings after each rung of the ladder that is complete.
+        costs: what each rung cost and changed, from the search to the test split.
         rows: its evaluations; empty before promotion.
         claim: the primary claim, fixed before the test split was opened.
         scale: whether its pick does more than another learning rate.
@@ -40,6 +43,7 @@ class StudyView:
     status: Mapping[str, Any]
     ladder: Ladder
     rungs: Sequence[Sequence[Standing]]
+    costs: Sequence[Rung]
     rows: Sequence[Row]
     claim: Claim | None
     verdict: Verdict | None
@@ -61,7 +65,9 @@ class StudyView:
             ladder = Ladder.load(session, row.id, definition, trials)
             claim = Claim.from_dict(row.primary_claim) if row.primary_claim else None
             rows = leaderboard(evaluations, claim)
+            costs = rungs(definition, ladder, trials, records.study_runs(session, row.id))
             found = status(definition.name, row.total, trials, evaluations)
+            found["rungs"] = [each.to_dict() for each in costs]
         standings = [ladder.standings(rung) for rung in range(1, len(definition.rungs))]
         return cls(
             definition=definition,
@@ -71,11 +77,16 @@ class StudyView:
             status=found,
             ladder=ladder,
             rungs=[each for each in standings if each],
+            costs=costs,
             rows=rows,
             claim=claim,
             verdict=verdict(evaluations, claim) if claim else None,
             scale=scale_verdict(evaluations, claim) if claim else None,
         )
+
+    def agreements(self) -> list[Agreement]:
+        """How the fidelities agree on the ranks of losses: a second of work."""
+        return agreements(self.ladder, self.rows)
 
     @property
     def conclusion(self) -> str | None:
