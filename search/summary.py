@@ -42,12 +42,12 @@ def find_trial(view: StudyView, number: int | None) -> tuple[int, LossSpec]:
     """
     finished = {each.number: each for each in view.ladder.finished}
     if number is None:
-        if not finished:
-            raise StudyError(f"study {view.definition.name!r} has no complete trial yet")
         if view.rungs:
             return view.rungs[-1][0].number, view.rungs[-1][0].spec
-        best = max(finished.values(), key=lambda each: each.value)
-        return best.number, best.spec
+        best = view.ladder.candidates(1)[:1]
+        if not best:
+            raise StudyError(f"study {view.definition.name!r} has no complete trial yet")
+        return best[0].number, best[0].spec
     if number >= len(view.trials):
         raise StudyError(
             f"--trial must be one of the study's (0 to {len(view.trials) - 1}) but got {number}"
@@ -86,7 +86,7 @@ def summarise(view: StudyView, study: str) -> str:
 def _search_lines(view: StudyView) -> list[str]:
     best = view.status["best"]
     if best is None:
-        return ["no trial is complete yet"]
+        return ["no trial but cross-entropy's is complete yet"]
     return [
         f"search: the best trial is {best['trial']}, gain {best['gain']:+.2f} points (standard "
         f"error {best['standard_error']:.2f}) over {view.definition.search.seeds} seeds; "

@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from math import isnan
-from statistics import fmean
 from typing import Any
 
 import numpy as np
 
-from studies.leaderboard import Row
+from studies.leaderboard import Row, mean_gains
 from studies.standings import CROSS_ENTROPY, Ladder
 
 LEAST_LOSSES = 8
@@ -91,7 +90,8 @@ def agreements(ladder: Ladder, rows: Sequence[Row]) -> list[Agreement]:
     for rung in range(1, len(ladder.definition.rungs)):
         standings = ladder.standings(rung)
         levels[f"rung {rung}"] = {each.spec.id: each.gain.mean for each in standings}
-    levels["the test split"] = _tested(ladder, rows)
+    tested = mean_gains(rows, ladder.definition.search.benchmarks)
+    levels["the test split"] = {loss: gain.mean for loss, gain in tested.items()}
     return [
         agreement(cheap, dear, levels[cheap], levels[dear])
         for cheap, dear in combinations(levels, 2)
@@ -107,15 +107,3 @@ def _searched(ladder: Ladder) -> Gains:
         if each.spec != CROSS_ENTROPY:
             gains.setdefault(each.spec.id, each.value)
     return gains
-
-
-def _tested(ladder: Ladder, rows: Sequence[Row]) -> Gains:
-    """Mean gains over the search's benchmarks, of the losses evaluated on all of them."""
-    names = ladder.definition.search.benchmarks
-    gains: dict[str, dict[str, float]] = {}
-    for row in rows:
-        if row.gain is not None and row.benchmark in names:
-            gains.setdefault(row.spec.id, {})[row.benchmark] = row.gain.mean
-    return {
-        loss: fmean(found.values()) for loss, found in gains.items() if len(found) == len(names)
-    }

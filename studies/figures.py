@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import cycle, product
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from plotly.subplots import make_subplots
 
 from losses import LossSpec
 from studies.gains import Gain
-from studies.leaderboard import Row
+from studies.leaderboard import Row, mean_gains
 from studies.standings import CROSS_ENTROPY, Ladder, Standing, spec_of
 from studies.status import kind
 from studies.tables import Run
@@ -24,6 +25,7 @@ from studies.view import StudyView
 
 INK, GREY = "#1f2937", "#9ca3af"
 COLOURS = ("#2563eb", "#d97706", "#059669", "#dc2626", "#7c3aed", "#0891b2")
+DASHES = ("solid", "dash", "dot")
 OUTCOMES = {
     "complete": "#2563eb",
     "pruned": "#d97706",
@@ -198,9 +200,8 @@ def ladder_gains(
     """The candidates' gains up the ladder to the test split, with 95 % intervals."""
     figure = go.Figure()
     value = {each.number: each.value for each in ladder.finished}
-    tested = {row.trial: row.gain for row in rows if row.trial is not None and row.gain}
-    entered = ladder.candidates(1)
-    for colour, each in zip(COLOURS, entered, strict=False):
+    tested = mean_gains(rows, ladder.definition.search.benchmarks)
+    for (dash, colour), each in zip(cycle(product(DASHES, COLOURS)), ladder.candidates(1)):
         steps: list[tuple[str, float, Gain | None]] = [("search", value[each.number], None)]
         for number, standings in enumerate(rungs, start=1):
             steps += [
@@ -208,7 +209,7 @@ def ladder_gains(
                 for s in standings
                 if s.number == each.number
             ]
-        if gain := tested.get(each.number):
+        if gain := tested.get(each.spec.id):
             steps.append(("test split", gain.mean, gain))
         half = [0 if g is None else g.interval()[1] - g.mean for _, _, g in steps]
         figure.add_scatter(
@@ -216,6 +217,7 @@ def ladder_gains(
             y=[mean for _, mean, _ in steps],
             error_y={"array": half},
             mode="lines+markers",
+            line={"color": colour, "dash": dash},
             marker={"color": colour, "size": 9},
             name=f"trial {each.number}",
             text=[each.spec.label] * len(steps),

@@ -14,7 +14,7 @@ from typing import Any
 
 from losses import AnyLoss, load
 from studies.claims import LEAST_CONTROLS, Claim, verdict
-from studies.gains import Gain
+from studies.gains import Gain, mean_gain
 from studies.standings import CROSS_ENTROPY
 from studies.statistics import SHARE, Noise, compare, holm
 from studies.tables import Evaluation
@@ -137,6 +137,19 @@ def gains_by_run(evaluations: Sequence[Evaluation]) -> dict[int, float]:
                 expected = mean + SHARE * (controls.get(run.seed, mean) - mean)
                 gains[run.id] = round(run.final_accuracy - expected, 4)
     return gains
+
+
+def mean_gains(rows: Sequence[Row], benchmarks: Sequence[str]) -> dict[str, Gain]:
+    """Mean gains over benchmarks by loss id, of the losses that were evaluated on all of them."""
+    by_loss: dict[str, dict[str, Gain]] = defaultdict(dict)
+    for row in rows:
+        if row.gain is not None and row.benchmark in benchmarks:
+            by_loss[row.spec.id][row.benchmark] = row.gain
+    return {
+        loss: mean_gain(list(gains.values()))
+        for loss, gains in by_loss.items()
+        if len(gains) == len(benchmarks)
+    }
 
 
 def secondary_findings(rows: Sequence[Row]) -> list[str]:

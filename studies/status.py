@@ -8,7 +8,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from studies.standings import spec_of
+from studies.standings import CROSS_ENTROPY, spec_of
 from studies.tables import Evaluation
 
 KINDS = ("complete", "pruned", "rejected", "failed", "running", "waiting")
@@ -23,8 +23,12 @@ def kind(trial: FrozenTrial) -> str:
 
 
 def best_trial(trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
-    """The complete trial with the highest gain."""
-    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    """The complete trial with the highest gain; cross-entropy is what gains are over."""
+    complete = [
+        trial
+        for trial in trials
+        if trial.state == TrialState.COMPLETE and spec_of(trial) != CROSS_ENTROPY
+    ]
     return max(complete, key=lambda trial: trial.value or 0.0, default=None)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from math import log
 
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 from losses import LossSpec, published
 from studies import figures
 from studies.figures import PROBABILITIES, shape
+from studies.gains import Gain
+from studies.leaderboard import mean_gains
 from studies.view import StudyView
 
 LOSSES = published()
@@ -132,7 +135,7 @@ def test_the_ladder_follows_each_candidate_as_far_as_it_came(done) -> None:
     steps = {each.name: list(each.x) for each in figure.data}
     assert steps == {
         "trial 3": ["search", "rung 1", "rung 2", "test split"],
-        "trial 1": ["search", "rung 1", "rung 2"],
+        "trial 1": ["search", "rung 1", "rung 2", "test split"],  # evaluated as a baseline
         "trial 2": ["search", "rung 1"],
     }
     pick = trace(figure, "trial 3")
@@ -142,6 +145,29 @@ def test_the_ladder_follows_each_candidate_as_far_as_it_came(done) -> None:
     assert half[1] == pytest.approx(
         seen.rungs[0][1].gain.interval()[1] - seen.rungs[0][1].gain.mean
     )
+
+
+def test_the_ladder_draws_every_candidate(kept) -> None:
+    search = kept.definition.search.model_copy(update={"keep": 20})
+    kept.definition = kept.definition.model_copy(update={"search": search})
+    kept.add_controls()
+    for number in range(20):
+        loss = LossSpec(family="composite", parameters={"gamma": 0.1 * (number + 1)})
+        kept.add_trial(loss, float(number))
+    figure = figures.ladder_gains(view(kept).ladder, [], [])
+    assert {each.name for each in figure.data} == {f"trial {number}" for number in range(20)}
+    styles = {(each.line.color, each.line.dash) for each in figure.data}
+    assert len(styles) == 18  # then they begin again
+
+
+def test_the_ladder_ends_with_the_mean_over_the_searchs_benchmarks(done) -> None:
+    seen = view(done)
+    (pick,) = (row for row in seen.rows if row.trial == 3)
+    hidden = replace(pick, benchmark="mobilenetv2-fmnist", gain=Gain(-7.0, 0.1, 9))
+    figure = figures.ladder_gains(seen.ladder, seen.rungs, [*seen.rows, hidden])
+    assert trace(figure, "trial 3").y[-1] == pytest.approx(3.0)
+    benchmarks = ["resnet8-digits", "mobilenetv2-fmnist"]
+    assert mean_gains([*seen.rows, hidden], benchmarks)[pick.spec.id].mean == pytest.approx(-2)
 
 
 def test_test_accuracy_is_a_point_a_seed(done) -> None:

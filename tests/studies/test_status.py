@@ -72,6 +72,13 @@ def test_the_best_trial_has_the_highest_gain(make_trial, values, expected: float
     assert best.value == expected
 
 
+def test_cross_entropy_is_never_the_best(make_trial) -> None:
+    """Its gain over itself is the luck of its seeds."""
+    trials = [make_trial(LOSSES["cross_entropy"], 2.0), make_trial(FOCAL, -1.0)]
+    assert best_trial(trials).value == -1.0
+    assert best_trial(trials[:1]) is None
+
+
 def test_a_trial_is_described_by_its_loss_and_gain(make_trial) -> None:
     described = json.loads(json.dumps(describe(make_trial(FOCAL, 0.84321, standard_error=0.1))))
     assert described["gain"] == 0.8432
