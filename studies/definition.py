@@ -200,7 +200,7 @@ class Promotion(Table):
     def _scales_named_once(cls, scales: list[float]) -> list[float]:
         if 1.0 in scales:
             raise ValueError("must not name 1: that is cross-entropy itself")
-        return _unique(scales)
+        return unique(scales)
 
     @field_validator("against")
     @classmethod
