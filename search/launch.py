@@ -11,7 +11,7 @@ from typing import Any
 from search.coordinator import Coordinator
 from search.evaluation import Entry, evaluate
 from search.executors import Executor, InProcess, Place
-from search.ladder import climb, train_controls, train_references
+from search.ladder import climb, load, train_controls, train_references
 from search.opening import open_optuna_study, register
 from search.promotion import Promotion, promote
 from search.queueing import starts
