@@ -125,7 +125,10 @@ class Sampler(Table):
 
     @model_validator(mode="after")
     def _own_options(self) -> Self:
-        for option in sorted(self.model_fields_set - {"name"} - OPTIONS[self.name]):
+        changed = {
+            option for option, value in self if value != type(self).model_fields[option].default
+        }
+        for option in sorted(changed - {"name"} - OPTIONS[self.name]):
             owner = next(name for name, options in OPTIONS.items() if option in options)
             raise ValueError(
                 f"{option} must be left out for {self.name}: it is an option of {owner}"
