@@ -242,14 +242,29 @@ def test_baselines_are_never_refused_and_are_compared_with(replayed):
 
 
 def test_a_baseline_outside_the_space_is_compared_with(replayed):
-    definition = study_of('"kappa", "a1"')
-    replayed.run(definition, 2)
+    text = STUDY.replace('"composite"', '"asymmetric"').replace('"m", "eps"', '"gp", "gn", "eps"')
+    definition = parse(text, source="replayed.toml")
+    assert set(replayed.run(definition, 2)[0].params) == {"gp", "gn", "eps"}
     study = open_optuna_study(replayed.database.storage, "replayed")
-    study.enqueue_trial({"kappa": 0.3, "a1": 2.0})
-    study.enqueue_trial({"kappa": 1e-6, "a1": 1e-5})
-    fresh, twin = replayed.run(definition, 4)[2:]
-    assert fresh.user_attrs["outcome"] == "complete"
-    assert twin.user_attrs["outcome"] == "rejected"
+    study.enqueue_trial({"gp": 2.0, "gn": 0.0, "eps": 0.0})
+    twin = replayed.run(definition, 3)[2]
+    assert twin.user_attrs["reason"] == "already tried: the same gradients as the published focal"
+
+
+def test_a_trial_that_has_begun_is_not_refused_any_more(replayed, monkeypatch):
+    def interrupt(update: TrialUpdate) -> None:
+        if update.number == 5 and update.done == 1:
+            raise KeyboardInterrupt
+
+    definition = study_of('"m", "eps"')
+    replayed.watcher.on_update = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        replayed.run(definition, 7)
+    replayed.watcher.on_update = lambda update: None
+    monkeypatch.setattr(losses.screening, "WEAKEST", 100.0)
+    begun, fresh = replayed.run(definition, 7)[5:]
+    assert begun.user_attrs["outcome"] == "complete"
+    assert fresh.user_attrs["outcome"] == "rejected"
 
 
 def test_duplicates_may_be_kept(replayed):
