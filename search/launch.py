@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import optuna
 
 from search.coordinator import Coordinator
 from search.evaluation import Entry, evaluate
@@ -14,15 +16,17 @@ from search.executors import Executor, InProcess, Place
 from search.ladder import climb, load, train_controls, train_references
 from search.opening import open_optuna_study, register
 from search.promotion import Promotion, promote
-from search.queueing import starts
+from search.queueing import Queued, best_of, starts
 from search.runs import Watcher, Workbench
+from search.tuning import toml, tuned_study
 from search.workers import Workers
 from studies import records
 from studies.database import Database
 from studies.definition import StudyDefinition
 from studies.errors import StudyError
 from studies.leaderboard import gains_by_run
-from studies.lease import alone, lease
+from studies.lease import Leases, alone, lease
+from studies.tables import Study
 
 Watching = Callable[[dict[str, int]], AbstractContextManager[Watcher]]
 """Shows a plan (epochs by phase) while it is carried out."""
@@ -74,32 +78,67 @@ def run_study(
             coordinator holds the study, or a data set is missing.
         RunFailedError: a run failed for a reason that is not its loss's.
     """
-    database = settings.database
-    starts(definition, database)  # what lies outside the space is told before anything begins
+    starts(definition, settings.database)  # refused before anything begins
     with ExitStack() as stack:
-        stack.enter_context(alone(database, definition.name))
-        own = settings.place.own
-        row = register(database, definition, text, total=total, amend=amend, own=own)
-        leases = stack.enter_context(lease(database, row.id))
+        row, leases = stack.enter_context(_held(settings, definition, text, total, amend=amend))
         executor = stack.enter_context(executing(settings))
         watcher = stack.enter_context(watching(_plan(definition, settings.place, total)))
         bench = Workbench(
-            database=database,
+            database=settings.database,
             executor=executor,
             checkpoints=settings.checkpoints,
             watcher=watcher,
             study_id=row.id,
         )
-        study = open_optuna_study(database.storage, definition.name)
-        with leases.in_turn():
-            controls = train_controls(bench, definition, 0)
-            train_references(bench, definition)
-        Coordinator(bench, definition, study, controls, leases).run(total)
-        with leases.in_turn():
-            for rung in range(1, len(definition.rungs)):
-                climb(bench, definition, study, rung)
-            if definition.promotion.automatic and load(bench, definition, study).picks():
-                promote(bench, definition, study, Promotion())
+        study = _climbed(bench, definition, leases, total)
+        if definition.promotion.automatic and load(bench, definition, study).picks():
+            rivals = _tuned(settings, bench, definition, total, amend=amend)
+            with leases.in_turn():
+                promote(bench, definition, study, Promotion(), rivals)
+
+
+@contextmanager
+def _held(
+    settings: Settings, definition: StudyDefinition, text: str, total: int, *, amend: bool
+) -> Iterator[tuple[Study, Leases]]:
+    """A study that is started, or gone on with, for the length of the block."""
+    database, own = settings.database, settings.place.own
+    with alone(database, definition.name):
+        row = register(database, definition, text, total=total, amend=amend, own=own)
+        with lease(database, row.id) as leases:
+            yield row, leases
+
+
+def _climbed(
+    bench: Workbench, definition: StudyDefinition, leases: Leases, total: int
+) -> optuna.Study:
+    """Bring a study to its total of trials, and up its ladder."""
+    study = open_optuna_study(bench.database.storage, definition.name)
+    with leases.in_turn():
+        controls = train_controls(bench, definition, 0)
+        train_references(bench, definition)
+    Coordinator(bench, definition, study, controls, leases).run(total)
+    with leases.in_turn():
+        for rung in range(1, len(definition.rungs)):
+            climb(bench, definition, study, rung)
+    return study
+
+
+def _tuned(
+    settings: Settings, bench: Workbench, definition: StudyDefinition, total: int, *, amend: bool
+) -> list[Queued]:
+    """The tuned baseline, if the definition asks for it: the best of a study of its own."""
+    if not definition.promotion.tuned:
+        return []
+    tuned = tuned_study(definition)
+    bench.watcher.note(
+        f"tuned baseline: study {tuned.name}, at most "
+        f"{sum(_plan(tuned, settings.place, total).values())} epochs"
+    )
+    with _held(settings, tuned, toml(tuned), total, amend=amend) as (row, leases):
+        _climbed(replace(bench, study_id=row.id), tuned, leases, total)
+    (best,) = best_of(tuned.name, 1, settings.database)
+    return [Queued(f"tuned label smoothing ({best.spec.label})", best.spec)]
 
 
 def promote_study(
@@ -124,7 +163,8 @@ def promote_study(
             watcher=watcher,
             study_id=row.id,
         )
-        promote(bench, definition, study, wanted)
+        rivals = _tuned(settings, bench, definition, row.total, amend=True)
+        promote(bench, definition, study, wanted, rivals)
 
 
 def evaluate_loss(  # noqa: PLR0913 (every argument is given by name)
@@ -197,7 +237,7 @@ def _plan(definition: StudyDefinition, place: Place, total: int) -> dict[str, in
         plan[f"rung {number}"] = above.keep * rung.seeds * rung.epochs * benchmarks
     if promotion.automatic:
         losses = promotion.top + len(promotion.against) + len(promotion.scales)
-        losses += promotion.scale_matched
+        losses += promotion.scale_matched + promotion.tuned
         runs = promotion.controls + len(promotion.seeds) * losses
         plan["evaluation"] = runs * sum(
             promotion.epochs or place.benchmark(name).epochs for name in definition.evaluated_on

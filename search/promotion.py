@@ -12,6 +12,7 @@ from losses import published
 from search.evaluation import Entry, evaluate
 from search.ladder import load
 from search.planning import plan, state, stated
+from search.queueing import Queued
 from search.runs import Workbench
 from studies.definition import EVALUATION_SEEDS, StudyDefinition
 from studies.errors import StudyError
@@ -35,16 +36,20 @@ class Promotion:
 
 
 def promote(
-    bench: Workbench, definition: StudyDefinition, study: optuna.Study, wanted: Promotion
+    bench: Workbench,
+    definition: StudyDefinition,
+    study: optuna.Study,
+    wanted: Promotion,
+    rivals: Sequence[Queued] = (),
 ) -> None:
-    """Evaluate picks beside cross-entropy and the baselines, on the test split.
+    """Evaluate picks beside cross-entropy, the baselines and other rivals, on the test split.
 
     Then cross-entropy of the first pick's gradient scale, which only its runs can tell.
     """
     ladder = load(bench, definition, study)
     picks = _picks(ladder, definition, wanted)
     rules = definition.promotion
-    entries = partial(promotion_entries, definition, picks)
+    entries = partial(promotion_entries, definition, picks, rivals)
     seeds = wanted.seeds
     if seeds is None and rules.detect is None:
         seeds = rules.seeds
@@ -72,9 +77,12 @@ def scale_entries(scales: Iterable[float | None], seeds: Sequence[int]) -> list[
 
 
 def promotion_entries(
-    definition: StudyDefinition, picks: Sequence[Finished], seeds: Sequence[int]
+    definition: StudyDefinition,
+    picks: Sequence[Finished],
+    rivals: Sequence[Queued],
+    seeds: Sequence[int],
 ) -> list[Entry]:
-    """What a promotion evaluates: cross-entropy on more seeds, the baselines, and the picks."""
+    """What a promotion evaluates: cross-entropy on more seeds, its rivals, and the picks."""
     return [
         Entry(
             name="cross_entropy",
@@ -87,6 +95,7 @@ def promotion_entries(
             if name != "cross_entropy"
         ),
         *scale_entries(definition.promotion.scales, seeds),
+        *(Entry(name=each.name, spec=each.spec, seeds=seeds) for each in rivals),
         *(
             Entry(name=f"trial {pick.number}", spec=pick.spec, seeds=seeds, trial=pick.number)
             for pick in picks

@@ -169,6 +169,7 @@ class Promotion(Table):
     ``detect`` is a gain (points) that is to be found in four cases of five: the number of seeds
     is then planned from the controls' spread. ``scales`` and ``scale_matched`` ask for
     cross-entropy times those factors, and times the pick's own gradient scale: a learning rate.
+    ``tuned`` asks for label smoothing that was searched as hard as the pick.
     """
 
     automatic: bool = False
@@ -181,6 +182,7 @@ class Promotion(Table):
     against: list[str] = ["label_smoothing", "focal", "poly1"]
     scales: list[Annotated[float, Field(gt=0)]] = [0.5, 2.0]
     scale_matched: bool = True
+    tuned: bool = False
 
     @field_validator("seeds")
     @classmethod

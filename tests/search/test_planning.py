@@ -37,7 +37,7 @@ def planning(home, tiny):
         definition = tiny.model_copy(update={"promotion": rules})
         ladder = load(bench, definition, study)
         picks = ladder.picks()
-        entries = partial(promotion_entries, definition, picks)
+        entries = partial(promotion_entries, definition, picks, [])
         return plan(bench, ladder, picks[0], entries, seeds=seeds, epochs=1)
 
     make.bench = bench
