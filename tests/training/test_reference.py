@@ -57,21 +57,18 @@ def test_worker_processes_change_nothing(digits, cross_entropy) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.skipif("LOSSCOUT_DATA" not in os.environ, reason="needs the packed data sets")
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-2)])
+@pytest.mark.usefixtures("double")
 @pytest.mark.parametrize("name", ["resnet56-cifar100", "vgg16bn-cifar100", "mobilenetv2-fmnist"])
-def test_the_engine_follows_the_yardstick_on_the_real_images(
-    name, dtype, tolerance, cross_entropy
-) -> None:
-    """At a small rate: at the protocol's own, 56 layers turn 1e-16 into 1 within 14 steps."""
+def test_the_engine_follows_the_yardstick_on_the_real_images(name, cross_entropy) -> None:
+    """At a small rate: at the protocol's own, 56 layers turn 1e-16 into 1 within 14 steps.
+
+    In single precision, rounding alone comes to percents in 20 steps of MobileNetV2.
+    """
     protocol = replace(benchmark(name), batch_size=8, learning_rate=1e-5)
-    torch.set_default_dtype(dtype)
-    try:
-        data = first_images(search_data(protocol), 8)
-        arguments = {"seed": 3, "epochs": 20, "data": data}
-        ours = train(protocol, cross_entropy, **arguments)
-        theirs = reference.train(protocol, cross_entropy, **arguments)
-        for a, b in zip(ours, theirs, strict=True):
-            assert a.train_loss == pytest.approx(b.train_loss, rel=tolerance)
-            assert a.cross_entropy == pytest.approx(b.cross_entropy, rel=tolerance)
-    finally:
-        torch.set_default_dtype(torch.float32)
+    data = first_images(search_data(protocol), 8)
+    arguments = {"seed": 3, "epochs": 20, "data": data}
+    ours = train(protocol, cross_entropy, **arguments)
+    theirs = reference.train(protocol, cross_entropy, **arguments)
+    for a, b in zip(ours, theirs, strict=True):
+        assert a.train_loss == pytest.approx(b.train_loss, rel=1e-12)
+        assert a.cross_entropy == pytest.approx(b.cross_entropy, rel=1e-12)
