@@ -39,12 +39,14 @@ class Settings:
     Attributes:
         checkpoints: folder of the runs that are not complete.
         workers: worker processes; 1 trains in this process.
+        executor: makes the executor, where it is neither of these two.
     """
 
     database: Database
     checkpoints: Path
     place: Place
     workers: int = 1
+    executor: Callable[[], Executor] | None = None
 
 
 @contextmanager
@@ -52,7 +54,9 @@ def executing(settings: Settings) -> Iterator[Executor]:
     """An executor for the length of the block."""
     settings.checkpoints.mkdir(parents=True, exist_ok=True)
     executor: Executor
-    if settings.workers == 1:
+    if settings.executor is not None:
+        executor = settings.executor()
+    elif settings.workers == 1:
         executor = InProcess(settings.place)
     else:
         executor = Workers(settings.place, settings.workers)
