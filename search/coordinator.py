@@ -8,16 +8,19 @@ checkpoint when it is asked for again.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.pruners import BasePruner
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from losses import LossSpec
 from search.executors import Event, Failed, Job, Reported, RunRequest
+from search.memory import Memory
 from search.objective import Candidate, noise
 from search.opening import release_dead_trials, requeue
 from search.pruning import make_pruner
@@ -33,6 +36,9 @@ from studies.standings import CROSS_ENTROPY, finished, spec_of
 
 POLL = 2.0
 """Seconds between two looks at what other coordinators still have to finish."""
+
+PAIRS = 1000
+"""How many of the latest runs say how much runs share with their controls: more say no more."""
 
 STATES = {
     "complete": TrialState.COMPLETE,
@@ -55,6 +61,7 @@ class _Active:
 
     trial: optuna.Trial
     candidate: Candidate
+    pruner: BasePruner
     reported: int
     reports: dict[RunRequest, list[Any]] = field(default_factory=dict)
     seconds: float = 0.0
@@ -88,7 +95,8 @@ class Coordinator:
         self._leases = leases
         self._screener = Screener(definition)
         self._active: dict[str, _Active] = {}
-        self._pairs: dict[str, list[Pair]] = {name: [] for name in controls}
+        self._pairs = {name: deque[Pair](maxlen=PAIRS) for name in controls}
+        self._memory = Memory(study.study_name, bench.database.storage)
         self._total = 0
 
     def run(self, total: int) -> None:
@@ -104,9 +112,9 @@ class Coordinator:
             queued = starts(self._definition, self._bench.database)
             enqueue(self._study, self._definition, queued)
         for spec in references(self._definition).values():
-            self._learn(self._restored(spec))
-        for each in finished(self._study.get_trials(deepcopy=False)):
-            self._learn(self._restored(each.spec))
+            self._learn_stored(spec)
+        for each in finished(self._study.get_trials(deepcopy=False))[-PAIRS:]:
+            self._learn_stored(each.spec)
         left = max(0, total - self._started())
         self._bench.watcher.phase("search", left * self._epochs_of_a_trial)
         try:
@@ -123,18 +131,17 @@ class Coordinator:
 
     def _sweep(self) -> None:
         """Remove the checkpoints of finished trials: a worker that is stopped writes once more."""
+        if not any(self._bench.checkpoints.iterdir()):
+            return
         for trial in self._study.get_trials(deepcopy=False):
             if trial.state.is_finished() and "spec" in trial.user_attrs:
                 for seed in _seeds(self._definition, spec := spec_of(trial)):
                     for name in self._controls:
-                        self._bench.discard(
-                            RunRequest(
-                                benchmark=name,
-                                loss=spec,
-                                seed=seed,
-                                epochs=self._definition.search.epochs,
-                            )
-                        )
+                        self._bench.discard(self._request(spec, seed, name))
+
+    def _request(self, spec: LossSpec, seed: int, benchmark: str) -> RunRequest:
+        epochs = self._definition.search.epochs
+        return RunRequest(benchmark=benchmark, loss=spec, seed=seed, epochs=epochs)
 
     # A trial begins
 
@@ -162,18 +169,20 @@ class Coordinator:
         while self._started() < self._total:
             trial = self._study.ask()
             trial.set_user_attr("lease", self._leases.mine)
+            trials = self._study.get_trials(deepcopy=False)
+            self._memory.update(trials)
             # Made anew for every trial, the sampler draws for trial n what it would have drawn
             # had the study never been interrupted.
-            self._study.sampler = make_sampler(self._definition, trial.number)
+            self._study.sampler = make_sampler(self._definition, trial.number, self._memory)
             spec = suggest(trial, self._definition.space, self._definition.search.epochs)
             trial.set_user_attr("spec", spec.to_dict())
-            trials = self._study.get_trials(deepcopy=False)
+            candidate = self._candidate(spec)
             active = _Active(
                 trial=trial,
-                candidate=self._candidate(spec),
+                candidate=candidate,
+                pruner=make_pruner(self._definition, partial(noise, candidate)),
                 reported=max(trials[trial.number].intermediate_values, default=-1),
             )
-            self._study.pruner = make_pruner(self._definition, partial(noise, active.candidate))
             if (job := self._begin(active, trials)) is not None:
                 return job
         return None
@@ -223,12 +232,13 @@ class Coordinator:
             return None
         return self._screener.refusal(active.trial.number, active.candidate.spec, trials)
 
-    def _restored(self, spec: LossSpec) -> Candidate:
-        candidate = self._candidate(spec)
-        for request in [request for group in candidate.requests() for request in group]:
-            if (run := self._bench.stored(request)) is not None:
-                candidate.curves[request.seed, request.benchmark] = run.curves["accuracy"]
-        return candidate
+    def _learn_stored(self, spec: LossSpec) -> None:
+        """Learn from the runs that an earlier coordinator has trained."""
+        for seed in _seeds(self._definition, spec):
+            for name in self._controls:
+                run = self._bench.stored(self._request(spec, seed, name))
+                if run is not None:
+                    self._pairs[name].append(Pair(spec.id, seed, run.curves["accuracy"]))
 
     def _learn(self, candidate: Candidate) -> None:
         for (seed, benchmark), curve in candidate.curves.items():
@@ -275,8 +285,16 @@ class Coordinator:
         self._show(active, "running")
         is_known = step < active.reported  # from before an interruption: it went on from there
         is_last = active.done == self._epochs_of_a_trial
-        if not is_known and not is_last and active.trial.should_prune():
+        if not is_known and not is_last and self._is_behind(active, step):
             self._prune(key, step)
+
+    def _is_behind(self, active: _Active, step: int) -> bool:
+        # Trial.should_prune would read the whole trial from the database, and the pruner the
+        # study, after every epoch.
+        now = create_trial(
+            state=TrialState.RUNNING, intermediate_values={step: active.gain or 0.0}
+        )
+        return active.pruner.prune(self._memory, now)
 
     # A trial ends
 

@@ -134,14 +134,32 @@ class Workbench:
 def drive(
     executor: Executor, next_job: Callable[[], Job | None], handle: Callable[[Event], None]
 ) -> None:
-    """Keep every slot of an executor at work until there is nothing more to start."""
-    while True:
-        while executor.free and (job := next_job()) is not None:
-            executor.start(job)
-        if not executor.busy:
-            return
-        for event in executor.wait(timeout=1.0):
+    """Keep every slot of an executor at work until there is nothing more to start.
+
+    Where there are several slots, the next job of each is made while others train, and starts
+    before the end of the one before it is handled: no slot waits for a sampler or a database.
+    """
+    slots = executor.free
+    ahead: deque[Job] = deque()
+    more = True  # who has no job to give has none before one ends
+    while more or executor.busy:
+        if more and (executor.free or 1 < slots > len(ahead)):
+            job = next_job()
+            more = job is not None
+            ahead += [job] if job else []
+            _start(executor, ahead)
+            if more and executor.free:
+                continue
+        events = executor.wait(timeout=1.0) if executor.busy else []
+        _start(executor, ahead)
+        for event in events:
             handle(event)
+            more = more or not isinstance(event, Reported)
+
+
+def _start(executor: Executor, jobs: deque[Job]) -> None:
+    while executor.free and jobs:
+        executor.start(jobs.popleft())
 
 
 @dataclass(frozen=True)
