@@ -86,6 +86,7 @@ def evaluation_data(
     return _load("evaluation", _look(benchmark), data_folder(folder), torch.device(device))
 
 
+@lru_cache(maxsize=4)
 def subset(data: Data, images: int, *, name: str) -> Data:
     """The same data with fewer training images, each class in its share: for dry runs.
 

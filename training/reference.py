@@ -20,10 +20,11 @@ from torchvision.transforms import functional as TF
 
 from training.benchmarks import Benchmark
 from training.data import Data, Part, search_data
+from training.draws import derive, draw
 from training.models import build
 from training.models.vgg import Dropout
 from training.report import EpochReport
-from training.step import Loss, derive, draw
+from training.step import Loss
 
 Draw = tuple[int, int, int, int]  # index, top, left, flip
 

@@ -4,7 +4,7 @@ import hashlib
 import math
 import time
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from copy import copy
 from dataclasses import asdict
 from pathlib import Path
@@ -15,10 +15,13 @@ from training import checkpoint as checkpoints
 from training import metrics
 from training.benchmarks import Benchmark
 from training.data import Data, search_data
+from training.draws import derive, draw
+from training.engine import borrowed
+from training.fusion import pays
 from training.models import build
-from training.models.vgg import Dropout
+from training.precision import PRECISIONS, Precision
 from training.report import EpochReport
-from training.step import Engine, Loss, derive, draw
+from training.step import Loss
 
 
 class TrainingError(ValueError):
@@ -49,6 +52,7 @@ def train(  # noqa: PLR0913 (every argument is given by name)
     epochs: int,
     data: Data | None = None,
     device: torch.device | str = "cpu",
+    precision: Precision = "fp32",
     checkpoint: Path | None = None,
     checkpoint_seconds: float = 10.0,
 ) -> Generator[EpochReport, None, None]:
@@ -65,6 +69,8 @@ def train(  # noqa: PLR0913 (every argument is given by name)
         epochs: Length of this run; the benchmark's learning rate schedule is compressed into it.
         data: What to train on and to be scored on, on the device; None for `search_data`.
         device: "cpu", "cuda" or "cuda:1".
+        precision: Of the network's arithmetic: "fp32", "bf16" (autocast), or on a GPU "tf32".
+            Weights, loss and scores are float32 in each.
         checkpoint: A file that the run keeps itself in. It is written every `checkpoint_seconds`,
             on closing, and after the last epoch. If it holds this very run, its reports are
             yielded again and the run goes on from there; anything else in it is ignored and
@@ -84,40 +90,48 @@ def train(  # noqa: PLR0913 (every argument is given by name)
         if not value >= least:
             raise TrainingError(f"{name} must be at least {least} but got {value}")
     device = _usable(device)
+    allowed = PRECISIONS if device.type == "cuda" else ("fp32", "bf16")
+    if precision not in allowed:
+        raise TrainingError(
+            f"precision must be {' or '.join(allowed)} on {device.type} but got {precision}"
+        )
     data = data or search_data(benchmark, device=device)
     if data.training.labels.device.type != device.type:
         raise TrainingError(
             f"data must be on the run's device {device} but is on {data.training.labels.device}"
         )
-    run = _Run(benchmark, loss, seed=seed, epochs=epochs, data=data, device=device)
+    run = _Run(
+        benchmark, loss, seed=seed, epochs=epochs, data=data, device=device, precision=precision
+    )
     return _drive(run, checkpoint, checkpoint_seconds)
 
 
 def _drive(
     run: "_Run", checkpoint: Path | None, checkpoint_seconds: float
 ) -> Generator[EpochReport, None, None]:
-    if checkpoint:
-        run.resume(checkpoint)
-    yield from run.reports
-    saved, saved_at = len(run.reports), time.monotonic()
-    while len(run.reports) < run.epochs:
-        report = run.train_epoch()
-        is_last = len(run.reports) == run.epochs
-        if checkpoint and (is_last or time.monotonic() - saved_at >= checkpoint_seconds):
-            run.save(checkpoint)
-            saved, saved_at = len(run.reports), time.monotonic()
-        try:
-            yield report
-        except GeneratorExit:
-            if checkpoint and saved < len(run.reports):
+    with run:
+        if checkpoint:
+            run.resume(checkpoint)
+        yield from run.reports
+        saved, saved_at = len(run.reports), time.monotonic()
+        while len(run.reports) < run.epochs:
+            report = run.train_epoch()
+            is_last = len(run.reports) == run.epochs
+            if checkpoint and (is_last or time.monotonic() - saved_at >= checkpoint_seconds):
                 run.save(checkpoint)
-            raise
+                saved, saved_at = len(run.reports), time.monotonic()
+            try:
+                yield report
+            except GeneratorExit:
+                if checkpoint and saved < len(run.reports):
+                    run.save(checkpoint)
+                raise
 
 
-class _Run:
-    """A run's state between two epochs: the engine and the reports so far."""
+class _Run(ExitStack):
+    """A run's state between two epochs: the reports so far, and the engine that it gives back."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (every argument is given by name)
         self,
         benchmark: Benchmark,
         loss: Loss,
@@ -126,27 +140,31 @@ class _Run:
         epochs: int,
         data: Data,
         device: torch.device,
+        precision: Precision,
     ) -> None:
+        super().__init__()
         self.benchmark = benchmark
         self.loss = copy(loss)  # one that keeps state starts anew with every run
         self.seed = seed
         self.epochs = epochs
         self.data = data
+        self.precision = precision
         self.reports: list[EpochReport] = []
         self.identity = self._identity()
         model = build(benchmark, torch.Generator().manual_seed(derive(seed, "weights")))
-        self.engine = Engine(benchmark, model, self.loss, device)
-        self.dropout = torch.Generator(device)
-        for module in model.modules():
-            if isinstance(module, Dropout):
-                module.generator = self.dropout
+        steps = epochs * math.ceil(len(data.training.labels) / benchmark.batch_size)
+        fuse = pays(benchmark, steps)
+        self.engine = self.enter_context(
+            borrowed(benchmark, model, device, precision=precision, fuse=fuse)
+        )
+        self.engine.begin(self.loss, model.state_dict())
 
     def train_epoch(self) -> EpochReport:
         start = time.perf_counter()
         epoch, engine, data = len(self.reports), self.engine, self.data
         # Each epoch has generators of its own, so that a checkpoint needs none.
         order = torch.Generator().manual_seed(derive(self.seed, f"order {epoch}"))
-        self.dropout.manual_seed(derive(self.seed, f"dropout {epoch}"))
+        self.engine.dropout.manual_seed(derive(self.seed, f"dropout {epoch}"))
         batches = draw(
             data.training,
             flip=self.benchmark.flip,
@@ -192,7 +210,7 @@ class _Run:
         if self.loss.structure is not None and not self.benchmark.has_own_architecture:
             yield
             return
-        device = self.dropout.device
+        device = self.engine.device
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(derive(self.seed, f"own code {epoch}"))
             yield
@@ -212,6 +230,7 @@ class _Run:
             self.epochs,
             repr(self.loss) if structure is None else repr(structure),
             values,
+            *([self.precision] if self.precision != "fp32" else []),
         )
         return hashlib.sha256(repr(decisive).encode()).hexdigest()
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from training import Diverged, TrainingError, evaluation_data, train
 from training.checkpoint import read, write
-from training.step import Engine
+from training.engine import Engine
 
 EPOCHS = 3
 

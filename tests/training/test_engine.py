@@ -1,59 +1,25 @@
-import numpy as np
+from contextlib import ExitStack
+from dataclasses import replace
+
 import pytest
 import torch
-from PIL import Image
 from torchvision.transforms import functional as TF
 
+from tests.training.test_draws import a_part, seeded
+from training import engine as engines
+from training import train
 from training.data import Part
+from training.draws import augment, draw
+from training.engine import Engine, borrowed
 from training.models import build
-from training.step import Draws, Engine, augment, draw
-
-
-def seeded(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def a_part(n: int, *, side: int = 8, channels: int = 3, padding: int = 2) -> Part:
-    inner = torch.randint(256, (n, side, side, channels), dtype=torch.uint8, generator=seeded(n))
-    images = torch.nn.functional.pad(inner, (0, 0, *[padding] * 4))
-    return Part(images=images, labels=torch.arange(n) % 10, padding=padding)
-
-
-@pytest.mark.parametrize("flip", [False, True])
-def test_an_epoch_takes_each_image_once(flip: bool) -> None:
-    part = a_part(1000)
-    batches = draw(part, flip=flip, batch_size=64, generator=seeded(0))
-    assert [len(batch.image) for batch in batches] == [64] * 15 + [40]
-    every = Draws(*(torch.cat(column) for column in zip(*batches, strict=True)))
-    assert torch.equal(every.image.sort().values, torch.arange(1000))
-    assert every.top.unique().tolist() == every.left.unique().tolist() == [0, 1, 2, 3, 4]
-    assert every.flip.unique().tolist() == ([0, 1] if flip else [0])
-
-
-def test_the_generator_decides_the_draws() -> None:
-    part = a_part(100)
-    (first,), (again,), (other,) = (
-        draw(part, flip=True, batch_size=100, generator=seeded(seed)) for seed in (0, 0, 1)
-    )
-    assert all(map(torch.equal, first, again))
-    assert not any(map(torch.equal, first, other))
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_the_gather_equals_cropping_and_flipping_each_image(channels: int) -> None:
-    part = a_part(50, channels=channels)
-    (draws,) = draw(part, flip=True, batch_size=50, generator=seeded(0))
-    batch = augment(part, draws)
-    for ours, index, top, left, flip in zip(batch, *draws, strict=True):
-        image = Image.fromarray(part.images[index].numpy().squeeze())
-        expected = TF.crop(image, int(top), int(left), 8, 8)
-        expected = TF.hflip(expected) if flip else expected
-        assert np.array_equal(ours.numpy().squeeze(), np.asarray(expected))
 
 
 @pytest.fixture
 def engine(digits, smoothed) -> Engine:
-    return Engine(digits, build(digits, seeded(0)), smoothed(), torch.device("cpu"))
+    model = build(digits, seeded(0))
+    engine = Engine(digits, model, torch.device("cpu"))
+    engine.begin(smoothed(), model.state_dict())
+    return engine
 
 
 def test_normalising_equals_torchvision(engine) -> None:
@@ -105,3 +71,57 @@ def test_scoring_changes_nothing_and_needs_no_batches_of_a_size(engine) -> None:
     assert all(torch.equal(before[name], tensor) for name, tensor in engine.state().items())
     expected = engine.model(engine.normalise(part.images))
     torch.testing.assert_close(logits_NK, expected, rtol=1e-4, atol=1e-5)
+
+
+def taken(stack: ExitStack, benchmark, **options) -> Engine:
+    model = build(benchmark, seeded(0))
+    options = {"precision": "fp32", "fuse": False} | options
+    return stack.enter_context(borrowed(benchmark, model, torch.device("cpu"), **options))
+
+
+@pytest.fixture
+def none_waits(monkeypatch) -> None:
+    monkeypatch.setattr(engines, "_waiting", [])
+
+
+@pytest.mark.usefixtures("none_waits")
+def test_an_engine_is_used_again_by_the_next_run_and_by_none_beside_it(digits) -> None:
+    with ExitStack() as stack:
+        first, beside = taken(stack, digits), taken(stack, digits)
+        assert first is not beside
+    with ExitStack() as stack:
+        again = taken(stack, digits)
+        assert again in (first, beside)
+        assert taken(stack, replace(digits, momentum=0.5)) not in (first, beside)
+        assert taken(stack, digits, precision="bf16") not in (first, beside)
+
+
+@pytest.mark.usefixtures("none_waits")
+def test_only_so_many_engines_wait(digits) -> None:
+    with ExitStack() as stack:
+        for _ in range(engines.KEPT + 2):
+            taken(stack, digits)
+    assert len(engines._waiting) == engines.KEPT
+
+
+@pytest.mark.usefixtures("none_waits")
+def test_a_run_on_a_used_engine_is_the_same_bit_for_bit(small, smoothed, cross_entropy) -> None:
+    def run(loss, seed: int) -> list[float]:
+        return [report.train_loss for report in train(small, loss, seed=seed, epochs=2)]
+
+    fresh = run(smoothed(), 1)
+    other = run(cross_entropy, 2)
+    assert run(smoothed(), 1) == fresh != other
+    assert len(engines._waiting) == 1
+
+
+@pytest.mark.usefixtures("none_waits")
+def test_a_run_that_is_given_up_leaves_nothing_behind(digits, smoothed) -> None:
+    given_up = train(digits, smoothed(), seed=1, epochs=3)
+    next(given_up)
+    given_up.close()
+    ((_, engine),) = engines._waiting
+    engine.begin(smoothed(), build(digits, seeded(0)).state_dict())
+    assert not any(each.any() for each in engine.buffers)
+    initial = build(digits, seeded(0)).state_dict()
+    assert all(torch.equal(initial[name], engine.state()[name]) for name in initial)

@@ -1,0 +1,69 @@
+import warnings
+from dataclasses import replace
+
+import pytest
+
+from tests.training.test_draws import seeded
+from training import benchmark, fusion, search_data
+from training.draws import draw
+from training.engine import Engine
+from training.models import build
+
+
+def test_compiling_pays_for_long_runs_of_networks_that_are_not_tiny(monkeypatch) -> None:
+    large, tiny = benchmark("resnet56-cifar100"), benchmark("resnet8-digits")
+    assert fusion.pays(large, fusion.PAYS_FROM)
+    assert not fusion.pays(large, fusion.PAYS_FROM - 1)
+    assert not fusion.pays(tiny, 10**6)
+    own = replace(large, architecture="my.module:build", blocks=(), width=0)
+    assert not fusion.pays(own, 10**6)
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert not fusion.pays(large, 10**6)
+
+
+def test_where_the_compiler_fails_the_network_goes_on_with_a_warning(digits, monkeypatch) -> None:
+    def broken(network, **options):
+        def run(images_BHWC):
+            raise torch._dynamo.exc.BackendCompilerFailed(None, RuntimeError("no compiler"), None)
+
+        return run
+
+    import torch._dynamo
+
+    monkeypatch.setattr(torch, "compile", broken)
+    network = fusion.fused(lambda images_BHWC: images_BHWC + 1, digits)
+    images = torch.zeros(digits.batch_size)
+    with pytest.warns(UserWarning, match="resnet8-digits runs uncompiled"):
+        assert network(images).sum() == digits.batch_size
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert network(images).sum() == digits.batch_size
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_compiled_network_trains_the_same_and_is_compiled_once(digits, smoothed) -> None:
+    import torch._dynamo
+    from torch._dynamo.utils import counters
+
+    part = search_data(digits).training
+    counters.clear()
+    losses = {}
+    engines = {
+        fuse: Engine(digits, build(digits, seeded(0)), torch.device("cpu"), fuse=fuse)
+        for fuse in (False, True)
+    }
+    for fuse, engine in engines.items():
+        losses[fuse] = []
+        for seed, factor in ((0, 1.0), (1, 0.5)):  # two runs: the second finds it compiled
+            engine.begin(smoothed(), build(digits, seeded(seed)).state_dict())
+            for epoch in range(2):
+                values = (factor * 0.1 * (2 - epoch), 10.0)
+                engine.start_epoch(learning_rate=factor * 0.02 / (epoch + 1), values=values)
+                batches = draw(part, flip=False, batch_size=64, generator=seeded(epoch))
+                for draws in (*batches[:5], batches[-1]):
+                    engine.step(part, draws)
+                losses[fuse].append(engine.loss_sum.item())
+    assert losses[True] == pytest.approx(losses[False], rel=1e-4)
+    assert losses[True] != losses[False]  # it was compiled
+    assert counters["stats"]["unique_graphs"] == 1
