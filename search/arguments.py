@@ -45,6 +45,11 @@ def training_options(command: Command) -> Command:
         show_default=True,
         help="Worker processes; 1 trains in this process.",
     )
+    return workers(place_options(command))
+
+
+def place_options(command: Command) -> Command:
+    """Where networks are trained, and in which arithmetic."""
     device = click.option(
         "--device",
         type=click.Choice(["auto", "cpu", "cuda"]),
@@ -52,7 +57,14 @@ def training_options(command: Command) -> Command:
         show_default=True,
         help="Where networks are trained.",
     )
-    return workers(data_option(device(command)))
+    precision = click.option(
+        "--precision",
+        type=click.Choice(["fp32", "tf32", "bf16"]),
+        default="fp32",
+        show_default=True,
+        help="Of the networks' arithmetic.",
+    )
+    return data_option(device(precision(command)))
 
 
 def home() -> Path:

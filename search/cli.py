@@ -14,7 +14,13 @@ from typing import Any
 import click
 
 from search import arguments
-from search.arguments import data_option, json_option, storage_option, training_options
+from search.arguments import (
+    data_option,
+    json_option,
+    place_options,
+    storage_option,
+    training_options,
+)
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 99}
 
@@ -271,6 +277,35 @@ def benchmarks() -> None:
     from search import listings
 
     click.echo(listings.benchmarks())
+
+
+@cli.command()
+@click.option(
+    "--benchmark",
+    "benchmarks",
+    multiple=True,
+    help="A name, or STUDY.toml:NAME for one of your own.  [default: all]",
+)
+@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True)
+@json_option
+@place_options
+def bench(benchmarks: tuple[str, ...], rounds: int, as_json: bool, **where: Any) -> None:
+    """Measure how fast this machine trains, beside a plain DataLoader loop."""
+    from search import named, speed
+    from training.benchmarks import benchmarks as all_benchmarks
+
+    found = named.of_options(benchmarks or all_benchmarks())
+    place = found.place(**where, images=False)
+
+    def note(text: str) -> None:
+        click.echo(text, err=True)
+
+    with arguments.interruptible("the same command", kept="nothing is stored"):
+        results = list(speed.measured(place, found.names, rounds, note))
+    if as_json:
+        click.echo(json.dumps([each.to_dict() for each in results]))
+    else:
+        click.echo(speed.table(results))
 
 
 @cli.group(no_args_is_help=False)

@@ -10,10 +10,13 @@ from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from losses import AnyLoss, CustomLoss, LossError
 from training import Benchmark, EpochReport, benchmark
+
+if TYPE_CHECKING:
+    from training.precision import Precision
 
 FailureKind = Literal["diverged", "out_of_memory", "worker_died", "data", "loss", "error"]
 
@@ -80,15 +83,23 @@ class Place:
 
     Attributes:
         device: "auto", "cpu" or "cuda".
+        precision: of the networks' arithmetic; see ``training.train``.
         folder: of the packed data sets; None for the usual one.
         threads: CPU threads that it may use; None for as many as torch thinks best.
         own: benchmarks of the user's own.
     """
 
     device: str
+    precision: Precision = "fp32"
     folder: Path | None = None
     threads: int | None = None
     own: tuple[Benchmark, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """What runs on which may be compared: "cpu", "cuda", or "cuda-bf16" and its like."""
+        device = self.device.split(":")[0]
+        return device if self.precision == "fp32" else f"{device}-{self.precision}"
 
     def benchmark(self, name: str) -> Benchmark:
         """The benchmark of this name."""
@@ -100,7 +111,7 @@ class Executor(Protocol):
 
     @property
     def device(self) -> str:
-        """The kind of device that runs happen on: "cpu" or "cuda"."""
+        """The kind of device that runs happen on; see ``Place.kind``."""
 
     def benchmark(self, name: str) -> Benchmark:
         """The benchmark of this name, as runs know it."""
@@ -151,7 +162,7 @@ def _lockstep(job: Job, group: tuple[RunRequest, ...], place: Place) -> Generato
     from training.data import evaluation_data, search_data, subset
     from training.run import train
 
-    _limit_threads(group, place)
+    limit_threads([place.benchmark(request.benchmark) for request in group], place)
     open_split = {"search": search_data, "evaluation": evaluation_data}
     with ExitStack() as stack:
         runs = []
@@ -167,6 +178,7 @@ def _lockstep(job: Job, group: tuple[RunRequest, ...], place: Place) -> Generato
                 epochs=request.epochs,
                 data=data,
                 device=place.device,
+                precision=place.precision,
                 checkpoint=None if _keeps_state(request.loss) else request.checkpoint,
             )
             runs.append((request, stack.enter_context(closing(run))))
@@ -180,11 +192,11 @@ def _keeps_state(loss: AnyLoss) -> bool:
     return isinstance(loss, CustomLoss) and loss.keeps_state
 
 
-def _limit_threads(group: tuple[RunRequest, ...], place: Place) -> None:
+def limit_threads(protocols: Sequence[Benchmark], place: Place) -> None:
+    """Let torch use as many CPU threads as there are at a place, and pay for these benchmarks."""
     import torch
 
     if place.threads is not None:
-        protocols = [place.benchmark(request.benchmark) for request in group]
         pay = max(each.cpu_threads or place.threads for each in protocols)
         torch.set_num_threads(min(pay, place.threads))
 
@@ -214,7 +226,7 @@ class InProcess:
     @property
     def device(self) -> str:
         """See ``Executor``."""
-        return self._place.device.split(":")[0]
+        return self._place.kind
 
     def benchmark(self, name: str) -> Benchmark:
         """See ``Executor``."""

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.executors import Place
+from search.executors import resolve as resolved
 from studies import reading
 from studies.definition import StudyDefinition
 from studies.errors import StudyError
-from training import benchmark
+from training import BenchmarkError, benchmark
 
 if TYPE_CHECKING:
     from studies.definition import OwnBenchmark
+    from training.precision import Precision
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,16 @@ class Named:
     names: tuple[str, ...]
     own: tuple[tuple[OwnBenchmark, Path], ...] = ()
 
-    def place(self, *, device: str, data: Path | None) -> Place:
+    def place(
+        self, *, device: str, data: Path | None, precision: Precision, images: bool = True
+    ) -> Place:
         """Where they are to be trained: their images are there, and the user's code is tried.
 
+        Without ``images`` those of LosScout's own benchmarks may be missing.
+
         Raises:
-            BenchmarkError: a benchmark of the user's own breaks a rule.
+            BenchmarkError: a benchmark of the user's own breaks a rule, or the device has no such
+                precision.
             DataError: a data set is missing or damaged.
         """
         from search.packing import bar
@@ -45,10 +52,12 @@ class Named:
         for table, beside in self.own:
             with bar(f"reading {table.data}") as progress:
                 own.append(resolve(table.given, beside=beside, folder=folder, progress=progress))
-        place = Place(device=device, folder=data, own=tuple(own))
-        for name in self.names:
-            if (images := place.benchmark(name).data) != "digits":
-                class_names(images, folder)
+        place = Place(device=device, precision=precision, folder=data, own=tuple(own))
+        if precision == "tf32" and resolved(place).device == "cpu":
+            raise BenchmarkError("--precision must be fp32 or bf16 on the CPU but got tf32")
+        for name in self.names if images else ():
+            if (data_set := place.benchmark(name).data) != "digits":
+                class_names(data_set, folder)
         return place
 
 

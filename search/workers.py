@@ -166,7 +166,7 @@ def _serve(pipe: Connection, place: Place) -> None:
     while True:
         job = inbox.get()
         if isinstance(job, str):
-            pipe.send(place.device.split(":")[0])
+            pipe.send(place.kind)
             continue
         stop.clear()
         events = perform(job, place)

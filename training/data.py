@@ -10,6 +10,7 @@ import hashlib
 import os
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -202,12 +203,15 @@ def _split(split: Split, look: _Look, folder: Path) -> tuple[Bytes, Bytes]:
 
 
 def _digits(split: Split) -> tuple[Bytes, Bytes]:
-    """One split of scikit-learn's digits, which come as one set with grey levels 0 to 16."""
-    from sklearn.datasets import load_digits  # takes seconds to import
-
-    digits = load_digits()
-    images = np.rint(digits.images * 255 / 16).astype(np.uint8)[..., None]
-    labels = digits.target.astype(np.uint8)
+    """One split of scikit-learn's digits: rows of 8 x 8 grey levels, 0 to 16, and a label."""
+    # The file alone: the package takes seconds to import.
+    package = find_spec("sklearn")
+    if package is None or package.origin is None:
+        raise DataError("data set 'digits' needs scikit-learn: pip install scikit-learn")
+    file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
+    rows = np.loadtxt(file, delimiter=",", dtype=np.uint8)
+    images = np.rint(rows[:, :-1].reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)
+    labels = rows[:, -1]
     train, test = stratified(labels, DIGITS_TEST_IMAGES, name="digits/test")
     chosen = train if split == "train" else test
     return images[chosen], labels[chosen]

@@ -3,6 +3,7 @@
 Shapes: B images of a batch, H rows, W columns, C channels, K classes.
 """
 
+import logging
 import os
 import shutil
 import warnings
@@ -37,6 +38,9 @@ def fused(network: Network, benchmark: Benchmark) -> Network:
     # Imported here: seconds and 190 MB, which short runs do without.
     import torch
     from torch._dynamo.exc import TorchDynamoException
+
+    # It would warn wherever CUDA's compiler is installed and no GPU is.
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
 
     compiled: Network | None = torch.compile(network, dynamic=False)
 

@@ -38,14 +38,15 @@ def test_every_command_and_option_stands_in_the_readme():
         for name, group in groups.items()
         for child, command in group.commands.items()
     }
+    everywhere = ("storage", "data", "device", "workers", "precision", "study", "loss")
     for name, command in (cli.commands | inner).items():
         row = re.search(rf"^\| `losscout {name}\b.*$", readme, re.MULTILINE)
         assert row, name
         for option in command.params:
-            if option.name not in ("storage", "data", "device", "workers", "study", "loss"):
+            if option.name not in everywhere:
                 shown = option.opts[-1] if option.opts[-1].startswith("-") else option.name.upper()
                 assert any(opt in row[0] for opt in (shown, *option.opts)), (name, option.opts)
-    for option in ("--storage", "--data", "--workers"):
+    for option in ("--storage", "--data", "--workers", "--precision"):
         assert option in readme
 
 
