@@ -123,14 +123,12 @@ def guarded(name: str, doing: str) -> Iterator[None]:
         name: The file's.
         doing: What raised, as in "compute_loss raised".
     """
-    import torch
-
     try:
         with redirect_stdout(sys.stderr):
             yield
-    except (MemoryError, torch.OutOfMemoryError):
-        raise
     except (Exception, SystemExit) as error:
+        if is_out_of_memory(error):
+            raise
         lines = [
             line
             for frame, line in traceback.walk_tb(error.__traceback__)
@@ -139,6 +137,16 @@ def guarded(name: str, doing: str) -> Iterator[None]:
         where = f"{name}, line {lines[-1]}" if lines else name
         what = textwrap.shorten(f"{type(error).__name__}: {error}", 300)
         raise LossError(f"{where}: {doing} {what}") from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Say whether memory ran out, of the device or of the host."""
+    import torch
+
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    # torch has no type for it where it allocates for a CPU.
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
 def fault(loss: Any, logits_BK: Tensor) -> str | None:

@@ -321,14 +321,15 @@ class Coordinator:
                 self._bench.keep(request, reports, outcome=outcome, trial=active.trial.number)
             self._end(event.job, "diverged", event.reason)
             return
-        attempts = int(active.trial.user_attrs.get("attempts", 0)) + 1
+        before = int(active.trial.user_attrs.get("attempts", 0))
+        attempts = self._bench.tries(event, before)
         active.trial.set_user_attr("attempts", attempts)
-        if event.kind not in ("out_of_memory", "worker_died"):
-            raise failure(event)
         if is_worth_another_try(event, attempts):
             self._bench.watcher.worked(-active.done)
             self._requeue(self._active.pop(event.job))
             return
+        if event.kind not in ("out_of_memory", "worker_died"):
+            raise failure(event)
         self._end(event.job, event.kind, f"{event.reason} ({attempts} attempts)")
 
     def _end(self, key: str, outcome: str, reason: str, value: float | None = None) -> None:

@@ -13,12 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from losses import AnyLoss, CustomLoss, LossError
+from losses.userfile import is_out_of_memory
 from training import Benchmark, EpochReport, benchmark
 
 if TYPE_CHECKING:
     from training.precision import Precision
 
-FailureKind = Literal["diverged", "out_of_memory", "worker_died", "data", "loss", "error"]
+FailureKind = Literal[
+    "diverged", "out_of_memory", "no_room", "worker_died", "data", "loss", "error"
+]
+"""How a job fails. "no_room": memory ran out beside other jobs, of which fewer are trained at once
+from now on; the reason says so, and the job deserves another try."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,13 +207,11 @@ def limit_threads(protocols: Sequence[Benchmark], place: Place) -> None:
 
 
 def _kind(error: Exception) -> FailureKind:
-    import torch
-
     from training import DataError, Diverged
 
     if isinstance(error, Diverged):
         return "diverged"
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+    if is_out_of_memory(error):
         return "out_of_memory"
     if isinstance(error, LossError):  # a user's own file
         return "loss"

@@ -121,6 +121,13 @@ class Workbench:
         self.discard(request)
         return run
 
+    def tries(self, event: Failed, before: int) -> int:
+        """How many tries of a run count after a failure: one that lacked room does not."""
+        if event.kind != "no_room":
+            return before + 1
+        self.watcher.note(event.reason)
+        return before
+
     def discard(self, request: RunRequest) -> None:
         """Remove the checkpoint of a run that nobody will go on with."""
         self._checkpoint(request).unlink(missing_ok=True)
@@ -228,7 +235,7 @@ class _Batch:
                 f"{wanted.request.loss.label}, seed {wanted.request.seed}: {event.reason}"
             )
             return
-        self._attempts[wanted] = self._attempts.get(wanted, 0) + 1
+        self._attempts[wanted] = self._bench.tries(event, self._attempts.get(wanted, 0))
         if not is_worth_another_try(event, self._attempts[wanted]):
             raise failure(event)
         self._bench.watcher.worked(-len(reports))
@@ -237,6 +244,8 @@ class _Batch:
 
 def is_worth_another_try(event: Failed, attempts: int) -> bool:
     """Whether a run that failed may be tried again."""
+    if event.kind == "no_room":
+        return True
     return event.kind in ("out_of_memory", "worker_died") and attempts < ATTEMPTS
 
 

@@ -24,15 +24,34 @@ from training import Benchmark
 PATIENCE = 1.0
 """Seconds in which a worker may write its checkpoint after being told to stop."""
 
+_Message = tuple[Job, int] | str
+"""A job and the CPU threads that it may use; or "device", or "stop"."""
+
 
 class Workers:
-    """As many jobs at once as there are worker processes."""
+    """As many jobs at once as there are worker processes.
+
+    Where memory runs out beside other workers, the one that asked for too much is given up: its
+    process ends, which frees what it held of the device. The last one stays.
+    """
 
     def __init__(self, place: Place, count: int) -> None:
-        share = max(1, (os.cpu_count() or 1) // count)
         self._place = place
-        self._workers = [_Worker(replace(place, threads=share)) for _ in range(count)]
+        self._workers: list[_Worker] = []
         self._device: str | None = None
+        self.resize(count)
+
+    def resize(self, count: int) -> None:
+        """Start workers or end some, none of them at work, until there are so many.
+
+        Those that stay keep what they have loaded. Each has an equal share of the threads, which
+        it keeps when another is given up: how a run is rounded must not depend on its neighbours.
+        """
+        self._threads = max(1, (os.cpu_count() or 1) // count)
+        while len(self._workers) > count:
+            self._workers.pop().kill()
+        while len(self._workers) < count:
+            self._workers.append(_Worker(self._place))
 
     @property
     def device(self) -> str:
@@ -57,7 +76,8 @@ class Workers:
 
     def start(self, job: Job) -> None:
         """See ``Executor``."""
-        next(worker for worker in self._workers if worker.job is None).start(job)
+        worker = next(worker for worker in self._workers if worker.job is None)
+        worker.start(job, self._threads, is_alone=len(self._workers) == 1)
 
     def stop(self, key: str) -> None:
         """See ``Executor``; the slot is free once the worker has said so."""
@@ -68,7 +88,23 @@ class Workers:
     def wait(self, timeout: float) -> Sequence[Event]:
         """See ``Executor``."""
         ready = wait([worker.pipe for worker in self._workers if not worker.pipe.closed], timeout)
-        return [e for worker in self._workers if worker.pipe in ready for e in worker.receive()]
+        return [
+            self._judge(worker, event)
+            for worker in list(self._workers)
+            if worker.pipe in ready
+            for event in worker.receive()
+        ]
+
+    def _judge(self, worker: _Worker, event: Event) -> Event:
+        """Give a worker up that found no memory beside others."""
+        if worker.is_alone or not isinstance(event, Failed) or event.kind != "out_of_memory":
+            return event
+        if len(self._workers) > 1:
+            self._workers.remove(worker)
+            worker.kill()
+        left = len(self._workers)
+        reason = f"memory ran out beside other runs: {left} at once from now on, and one more try"
+        return replace(event, kind="no_room", reason=reason)
 
     def close(self) -> None:
         """See ``Executor``."""
@@ -91,6 +127,7 @@ class _Worker:
     def _spawn(self) -> None:
         self.job: Job | None = None
         self.stopping = False
+        self.is_alone = True
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, self._place), daemon=True)
@@ -102,11 +139,11 @@ class _Worker:
         self.pipe.send("device")
         return str(self.pipe.recv())
 
-    def start(self, job: Job) -> None:
+    def start(self, job: Job, threads: int, *, is_alone: bool) -> None:
         if self.pipe.closed:
             self._spawn()
-        self.job, self.stopping = job, False
-        self._tell(job)
+        self.job, self.stopping, self.is_alone = job, False, is_alone
+        self._tell((job, threads))
 
     def stop(self) -> None:
         if self.job is not None and not self.stopping:
@@ -133,7 +170,7 @@ class _Worker:
         self.pipe.close()
         self.job = None
 
-    def _tell(self, message: Job | str) -> None:
+    def _tell(self, message: _Message) -> None:
         with suppress(OSError):  # it died: receive() will see that
             self.pipe.send(message)
 
@@ -159,17 +196,18 @@ def _without_interrupts() -> Iterator[None]:
 
 def _serve(pipe: Connection, place: Place) -> None:
     """The worker process: trains what it is sent until its pipe breaks."""
-    inbox: queue.SimpleQueue[Job | str] = queue.SimpleQueue()
+    inbox: queue.SimpleQueue[_Message] = queue.SimpleQueue()
     stop = threading.Event()
     threading.Thread(target=_listen, args=(pipe, inbox, stop), daemon=True).start()
     place = resolve(place)
     while True:
-        job = inbox.get()
-        if isinstance(job, str):
+        message = inbox.get()
+        if isinstance(message, str):
             pipe.send(place.kind)
             continue
+        job, threads = message
         stop.clear()
-        events = perform(job, place)
+        events = perform(job, replace(place, threads=threads))
         for event in events:
             if stop.is_set():
                 events.close()
@@ -178,7 +216,7 @@ def _serve(pipe: Connection, place: Place) -> None:
             pipe.send(event)
 
 
-def _listen(pipe: Connection, inbox: queue.SimpleQueue[Job | str], stop: threading.Event) -> None:
+def _listen(pipe: Connection, inbox: queue.SimpleQueue[_Message], stop: threading.Event) -> None:
     while True:
         try:
             message = pipe.recv()

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -27,6 +28,12 @@ def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
     made: Executor = EXECUTORS[request.param]()
     yield made
     made.close()
+
+
+NOISY = """
+def compute_loss(logits, targets, config):
+    return F.cross_entropy(F.dropout(logits + torch.randn(10), 0.2), targets)
+"""
 
 
 def run(seed: int, loss: AnyLoss | None = None, epochs: int = 2, **more) -> Request:
@@ -60,6 +67,33 @@ def test_a_job_reports_what_training_alone_reports(executor):
     assert [(e.request.seed, e.report.epoch, e.report.accuracy) for e in reported] == alone
     assert events[-1] == Ended("job")
     assert not executor.busy
+
+
+def test_a_run_reports_the_same_to_the_last_bit_whatever_runs_beside_it():
+    loss = CustomLoss("noisy.py", NOISY)
+    workers = Workers(PLACE, 2)
+    try:
+        seen = []
+        for beside in (None, run(2, epochs=50), run(1, loss, epochs=50)):
+            if beside:
+                workers.start(Job("beside", ((beside,),)))
+                until(workers, lambda events: len(events) > 0)
+            workers.start(Job("watched", ((run(1), run(1, loss)),)))
+            events = until(workers, lambda events: Ended("watched") in events)
+            seen.append(
+                [
+                    (event.request.loss.id, replace(event.report, seconds=0.0))
+                    for event in events
+                    if isinstance(event, Reported) and event.job == "watched"
+                ]
+            )
+            workers.stop("beside")
+            while workers.busy:
+                workers.wait(timeout=1)
+    finally:
+        workers.close()
+    assert len(seen[0]) == 4
+    assert seen[0] == seen[1] == seen[2]
 
 
 def test_a_users_own_file_starts_anew_with_every_run(executor):
@@ -151,6 +185,16 @@ def test_failures_have_a_kind_and_a_reason(executor, request_, kind, monkeypatch
     assert isinstance(failed, Failed)
     assert (failed.kind, "\n" in failed.reason) == (kind, False)
     assert failed.reason
+
+
+@pytest.mark.parametrize("greed", ["bytearray(1 << 48)", "torch.empty(1 << 46)"])
+def test_memory_that_runs_out_is_told_from_other_faults(greed):
+    executor = InProcess(PLACE)
+    text = f"def compute_loss(logits, targets, config):\n    return {greed}"
+    executor.start(Job("job", ((run(1, CustomLoss("greedy.py", text)),),)))
+    (failed,) = until(executor, over)
+    assert isinstance(failed, Failed)
+    assert failed.kind == "out_of_memory"
 
 
 def children() -> list[psutil.Process]:
