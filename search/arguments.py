@@ -8,7 +8,7 @@ import signal
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -36,14 +36,23 @@ data_option = click.option(
 )
 
 
+def _workers(_ctx: click.Context, _option: click.Parameter, text: str) -> int | Literal["auto"]:
+    if text == "auto":
+        return "auto"
+    if not text.isdecimal() or not 1 <= int(text) <= 256:
+        raise click.BadParameter(f"must be auto or a number from 1 to 256 but got {text!r}")
+    return int(text)
+
+
 def training_options(command: Command) -> Command:
     """Where and how networks are trained."""
     workers = click.option(
         "--workers",
-        type=click.IntRange(1, 256),
-        default=1,
+        callback=_workers,
+        metavar="N|auto",
+        default="1",
         show_default=True,
-        help="Worker processes; 1 trains in this process.",
+        help="Worker processes; 1 trains in this process, auto measures how many pay.",
     )
     return workers(place_options(command))
 
@@ -80,7 +89,11 @@ def open_database(storage: str | None, *, create: bool) -> Database:
 
 
 def settings(
-    storage: str | None, place: Place, *, workers: int, database: Database | None = None
+    storage: str | None,
+    place: Place,
+    *,
+    workers: int | Literal["auto"],
+    database: Database | None = None,
 ) -> Settings:
     """Where a command that trains is to work."""
     import optuna

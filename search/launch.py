@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 
@@ -19,6 +19,7 @@ from search.promotion import Promotion, promote
 from search.queueing import Queued, best_of, starts
 from search.runs import Watcher, Workbench
 from search.tuning import toml, tuned_study
+from search.width import settle
 from search.workers import Workers
 from studies import records
 from studies.database import Database
@@ -38,32 +39,44 @@ class Settings:
 
     Attributes:
         checkpoints: folder of the runs that are not complete.
-        workers: worker processes; 1 trains in this process.
+        workers: worker processes; 1 trains in this process, "auto" measures how many pay.
         executor: makes the executor, where it is neither of these two.
     """
 
     database: Database
     checkpoints: Path
     place: Place
-    workers: int = 1
+    workers: int | Literal["auto"] = 1
     executor: Callable[[], Executor] | None = None
 
 
 @contextmanager
-def executing(settings: Settings) -> Iterator[Executor]:
-    """An executor for the length of the block."""
+def _opened(
+    settings: Settings,
+    watching: AbstractContextManager[Watcher],
+    benchmark: str,
+    study_id: int | None = None,
+) -> Iterator[Workbench]:
+    """A workbench for the length of the block; how wide it is may be measured on a benchmark."""
     settings.checkpoints.mkdir(parents=True, exist_ok=True)
-    executor: Executor
+    with closing(_executor(settings)) as executor, watching as watcher:
+        if settings.workers == "auto" and isinstance(executor, Workers):
+            watcher.note(settle(executor, benchmark))
+        yield Workbench(
+            database=settings.database,
+            executor=executor,
+            checkpoints=settings.checkpoints,
+            watcher=watcher,
+            study_id=study_id,
+        )
+
+
+def _executor(settings: Settings) -> Executor:
     if settings.executor is not None:
-        executor = settings.executor()
-    elif settings.workers == 1:
-        executor = InProcess(settings.place)
-    else:
-        executor = Workers(settings.place, settings.workers)
-    try:
-        yield executor
-    finally:
-        executor.close()
+        return settings.executor()
+    if settings.workers == 1:
+        return InProcess(settings.place)
+    return Workers(settings.place, 1 if settings.workers == "auto" else settings.workers)
 
 
 def run_study(
@@ -85,15 +98,9 @@ def run_study(
     starts(definition, settings.database)  # refused before anything begins
     with ExitStack() as stack:
         row, leases = stack.enter_context(_held(settings, definition, text, total, amend=amend))
-        executor = stack.enter_context(executing(settings))
-        watcher = stack.enter_context(watching(_plan(definition, settings.place, total)))
-        bench = Workbench(
-            database=settings.database,
-            executor=executor,
-            checkpoints=settings.checkpoints,
-            watcher=watcher,
-            study_id=row.id,
-        )
+        view = watching(_plan(definition, settings.place, total))
+        first = definition.search.benchmarks[0]
+        bench = stack.enter_context(_opened(settings, view, first, row.id))
         study = _climbed(bench, definition, leases, total)
         if definition.promotion.automatic and load(bench, definition, study).picks():
             rivals = _tuned(settings, bench, definition, total, amend=amend)
@@ -159,14 +166,8 @@ def promote_study(
     if row is None:
         raise StudyError(f"study {definition.name!r} was never started here")
     study = open_optuna_study(database.storage, definition.name)
-    with executing(settings) as executor, watching({}) as watcher:
-        bench = Workbench(
-            database=database,
-            executor=executor,
-            checkpoints=settings.checkpoints,
-            watcher=watcher,
-            study_id=row.id,
-        )
+    first = definition.search.benchmarks[0]
+    with _opened(settings, watching({}), first, row.id) as bench:
         rivals = _tuned(settings, bench, definition, row.total, amend=True)
         promote(bench, definition, study, wanted, rivals)
 
@@ -198,13 +199,7 @@ def evaluate_loss(  # noqa: PLR0913 (every argument is given by name)
     """
     total = sum(epochs or settings.place.benchmark(name).epochs for name in benchmarks)
     plan = {"evaluation": len(entry.seeds) * total}
-    with executing(settings) as executor, watching(plan) as watcher:
-        bench = Workbench(
-            database=settings.database,
-            executor=executor,
-            checkpoints=settings.checkpoints,
-            watcher=watcher,
-        )
+    with _opened(settings, watching(plan), benchmarks[0]) as bench:
         found = evaluate(bench, [entry], benchmarks, epochs, subset=subset, again=again)
     with settings.database.transaction() as session:
         gains = gains_by_run(records.evaluations(session))

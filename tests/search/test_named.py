@@ -81,9 +81,10 @@ def view() -> StudyView:
     return StudyView.load(database, definition)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", ["1", "2", "auto"])
 def test_a_study_of_own_images_and_code(folder, monkeypatch, capsys, workers) -> None:
     assert losscout(f"search ../beside/own.toml --workers {workers}", monkeypatch) == 0
+    assert ("(speed with 1: 1.00" in capsys.readouterr().err) == (workers == "auto")
     assert losscout("promote ../beside/own.toml --seeds 42", monkeypatch) == 0
     found = view()
     assert found.num_classes == 2
