@@ -36,7 +36,7 @@ def settle(workers: Workers, benchmark: str) -> str:
     Returns:
         What was measured and chosen, as one line.
     """
-    most = ON_CUDA if workers.device == "cuda" else os.cpu_count() or 1
+    most = ON_CUDA if workers.device.startswith("cuda") else os.cpu_count() or 1
     images = BATCHES * workers.benchmark(benchmark).batch_size
     request = RunRequest(benchmark=benchmark, loss=CROSS_ENTROPY, seed=0, epochs=2, subset=images)
     if isinstance(failed := _train(workers, request), Failed) and failed.kind == "data":

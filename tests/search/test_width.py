@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from losses import CustomLoss
-from search import runs
+from search import runs, width
 from search.evaluation import Entry
 from search.executors import Failed, Place
 from search.launch import evaluate_loss
@@ -88,7 +88,8 @@ def greedy(tmp_path: Path) -> Place:
 
 
 @pytest.fixture
-def workers(greedy: Place) -> Iterator[Workers]:
+def workers(greedy: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workers]:
+    monkeypatch.setattr(width, "SECONDS", 0.2)
     made = Workers(greedy, 1)
     yield made
     made.close()
@@ -100,7 +101,7 @@ def curves(home: conftest.Home) -> dict[tuple[str, int], dict[str, list[float]]]
         return {(run.loss_id, run.seed): run.curves for run in found}
 
 
-def no_room(width: int) -> Failed:
+def no_room() -> Failed:
     return Failed("job", "no_room", "memory ran out")
 
 
@@ -122,7 +123,7 @@ SPEEDS = {
 @pytest.mark.parametrize(("speeds", "most", "chosen", "told"), SPEEDS.values(), ids=SPEEDS)
 def test_the_width_that_paid_last_is_chosen(speeds, most, chosen, told):
     measured = iter(speeds)
-    assert widen(lambda width: next(measured) or no_room(width), most) == (chosen, told)
+    assert widen(lambda _: next(measured) or no_room(), most) == (chosen, told)
 
 
 def test_a_width_is_measured_and_its_workers_are_kept(workers):
@@ -142,6 +143,7 @@ def test_what_does_not_fit_is_not_chosen(workers, tmp_path):
     assert workers.free == 1
 
 
+@pytest.mark.slow
 def test_memory_that_runs_out_beside_others_costs_a_worker_and_no_try(home, tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "ATTEMPTS", 1)
     home.settings = replace(home.settings, workers=3)
