@@ -291,8 +291,11 @@ class Coordinator:
     def _is_behind(self, active: _Active, step: int) -> bool:
         # Trial.should_prune would read the whole trial from the database, and the pruner the
         # study, after every epoch.
+        epochs = self._definition.search.epochs
+        ends = range(epochs - 1, step, epochs)  # of the seeds before this one
         now = create_trial(
-            state=TrialState.RUNNING, intermediate_values={step: active.gain or 0.0}
+            state=TrialState.RUNNING,
+            intermediate_values={at: active.candidate.value(at) for at in (*ends, step)},
         )
         return active.pruner.prune(self._memory, now)
 

@@ -1,15 +1,26 @@
-"""Giving up a trial early: paired, with the noise that the controls reveal, after a warm-up."""
+"""Giving up a trial early: by what gains have told of the end before, after a warm-up.
+
+Shapes: N complete trials, F features of a trial.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from statistics import NormalDist
+from typing import cast
 
+import numpy as np
+from numpy.typing import NDArray
 from optuna import Study
 from optuna.pruners import BasePruner, NopPruner
 from optuna.trial import FrozenTrial, TrialState
 
 from studies.definition import StudyDefinition
+
+Vector = NDArray[np.float64]
+
+PRIOR_TRIALS = 8
+"""How many complete trials the controls' noise is worth: as for the estimate of rho."""
 
 
 class WarmupPruner(BasePruner):
@@ -35,24 +46,44 @@ class WarmupPruner(BasePruner):
 
 
 class PairedPruner(BasePruner):
-    """Gives a trial up when it will hardly be among the best few.
+    """Gives a trial up when what it has shown speaks against its being among the best few.
 
-    A trial's gains share seeds, data order and validation images with those of every other
-    trial, so at the same step they differ by the two losses and by what is left of the noise.
-    A trial is given up when its gain lies so far below that of the ``keep``-th best complete
-    trial at the same step that this noise explains the distance in fewer than 1 - ``confidence``
-    of the cases.
+    The better half of the complete trials say how a final gain follows from what was known at
+    this step: a linear regression on the mean of the seeds that have ended and on the gain in the
+    seed now running, shrunk by the noise of the controls towards what holds if losses differ by
+    noise alone (an ended seed counts with its share of all seeds, a running one not at all). A
+    trial is taken to end where the ``keep``-th best complete one did, an even chance, until the
+    regression of its distances from there says otherwise; it is given up when the chance of ending
+    there or above is less than 1 - ``confidence``.
+
+    So a gain counts for as much as it has told of the end before: nothing early in a seed.
 
     Args:
         noise: standard deviation (points) of a trial's mean gain at a step.
         keep: how many trials climb on.
         confidence: one-sided, in (0.5, 1).
+        seeds: of a trial, one after another.
+        epochs: steps from one seed to the next.
+
+    References:
+        The regression has a normal prior (ridge): Bishop, 2006, Pattern Recognition and Machine
+        Learning, section 3.3, with the centre of the prior away from 0.
     """
 
-    def __init__(self, noise: Callable[[int], float], keep: int, confidence: float) -> None:
+    def __init__(
+        self,
+        noise: Callable[[int], float],
+        *,
+        keep: int,
+        confidence: float,
+        seeds: int,
+        epochs: int,
+    ) -> None:
         self._noise = noise
         self._keep = keep
         self._quantile = NormalDist().inv_cdf(confidence)
+        self._seeds = seeds
+        self._epochs = epochs
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
         """Whether to give the trial up."""
@@ -60,15 +91,52 @@ class PairedPruner(BasePruner):
         if step is None:
             return False
         complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        rivals = sorted(
-            (t.intermediate_values[step] for t in complete if step in t.intermediate_values),
-            reverse=True,
-        )
+        rivals = [
+            t for t in complete if trial.intermediate_values.keys() <= t.intermediate_values.keys()
+        ]
         if len(rivals) < self._keep:
             return False
-        distance = rivals[self._keep - 1] - trial.intermediate_values[step]
-        # Both trials are noisy, hence the square root of two.
-        return bool(distance > self._quantile * 2**0.5 * self._noise(step))
+        rivals.sort(key=_final, reverse=True)
+        bar = _final(rivals[self._keep - 1])
+        better = rivals[: max(self._keep, (len(rivals) + 1) // 2)]
+        seen_F = self._seen(trial, step)
+        weights_F, spread = self._regression(
+            np.array([self._seen(rival, step) for rival in better]),
+            np.array([_final(rival) for rival in better]),
+            step,
+        )
+        return bool((seen_F - bar) @ weights_F < -self._quantile * spread)
+
+    def _seen(self, trial: FrozenTrial, step: int) -> Vector:
+        """The mean gain of the seeds that have ended, and the gain in the one now running."""
+        ended, running = divmod(step + 1, self._epochs)
+        past = trial.intermediate_values[ended * self._epochs - 1] if ended else 0.0
+        here = trial.intermediate_values[step] * (ended + 1) - past * ended
+        return np.array([past] * (ended > 0) + [here] * (running > 0))
+
+    def _regression(self, seen_NF: Vector, final_N: Vector, step: int) -> tuple[Vector, float]:
+        """Each feature's weight in the final gain, and the spread about what they predict."""
+        ended, running = divmod(step + 1, self._epochs)
+        last = self._epochs - 1
+        noise_F = [self._noise(ended * self._epochs - 1)] * (ended > 0)
+        noise_F += [self._noise(running - 1)] * (running > 0)
+        prior_F = np.array([ended / self._seeds] * (ended > 0) + [0.0] * (running > 0))
+        unseen = (self._seeds - ended) * self._noise(last) ** 2 / self._seeds**2
+
+        centred_NF, centred_N = seen_NF - seen_NF.mean(axis=0), final_N - final_N.mean()
+        shrinkage_F = PRIOR_TRIALS * np.maximum(np.square(noise_F), 1e-12)
+        weights_F = np.linalg.solve(
+            centred_NF.T @ centred_NF + np.diag(shrinkage_F),
+            centred_NF.T @ centred_N + shrinkage_F * prior_F,
+        )
+        squares = ((centred_N - centred_NF @ weights_F) ** 2).sum()
+        spread = (squares + PRIOR_TRIALS * unseen) / (len(final_N) + PRIOR_TRIALS)
+        return weights_F, float(spread**0.5)
+
+
+def _final(trial: FrozenTrial) -> float:
+    # Complete trials have one.
+    return cast(float, trial.value)
 
 
 def make_pruner(definition: StudyDefinition, noise: Callable[[int], float]) -> BasePruner:
@@ -76,6 +144,13 @@ def make_pruner(definition: StudyDefinition, noise: Callable[[int], float]) -> B
     options = definition.pruner
     if options.name == "none":
         return NopPruner()
-    paired = PairedPruner(noise, definition.search.keep, options.confidence)
-    epochs = definition.search.epochs
-    return WarmupPruner(paired, epochs=epochs, warmup=round(options.warmup * epochs))
+    search = definition.search
+    paired = PairedPruner(
+        noise,
+        keep=search.keep,
+        confidence=options.confidence,
+        seeds=search.seeds,
+        epochs=search.epochs,
+    )
+    warmup = round(options.warmup * search.epochs)
+    return WarmupPruner(paired, epochs=search.epochs, warmup=warmup)

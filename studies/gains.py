@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -162,7 +163,7 @@ class Expectation:
         ended = seeds * self.residual_E[-1] ** 2
         return float(np.sqrt(ended + self.residual_E[epoch] ** 2) / (seeds + 1))
 
-    @property
+    @cached_property
     def _mean_E(self) -> Curve:
         return np.asarray(np.mean(list(self.controls.values()), axis=0))
 
