@@ -137,7 +137,11 @@ class Sampler(Table):
 
 
 class Pruner(Table):
-    """When a trial is given up: see search.pruning."""
+    """When a trial is given up: see search.pruning.
+
+    ``warmup`` is the part of every seed's epochs in which none is. Without evidence a trial has an
+    even chance to be kept; it is given up when that has sunk below 1 - ``confidence``.
+    """
 
     name: Literal["paired", "none"] = "paired"
     warmup: Annotated[float, Field(ge=0, le=1)] = 0.5

@@ -124,7 +124,7 @@ def contenders() -> dict[str, list[Contender]]:
                 "Wilcoxon",
                 optuna.pruners.WilcoxonPruner,
                 [seeds],
-                # Of two or three seeds no p value is below 0.125, and 0.25 is the least of two.
+                # It is asked after two seeds alone, of which no p value is below 0.25.
                 p_threshold=[0.2, 0.3, 0.5],
                 n_startup_steps=[2],
             ),
