@@ -118,8 +118,8 @@ class PairedPruner(BasePruner):
         """Each feature's weight in the final gain, and the spread about what they predict."""
         ended, running = divmod(step + 1, self._epochs)
         last = self._epochs - 1
-        noise_F = [self._noise(ended * self._epochs - 1)] * (ended > 0)
-        noise_F += [self._noise(running - 1)] * (running > 0)
+        told = [ended * self._epochs - 1] * (ended > 0) + [running - 1] * (running > 0)
+        noise_F = [self._noise(at) for at in told]
         prior_F = np.array([ended / self._seeds] * (ended > 0) + [0.0] * (running > 0))
         unseen = (self._seeds - ended) * self._noise(last) ** 2 / self._seeds**2
 
