@@ -289,6 +289,8 @@ class Coordinator:
             self._prune(key, step)
 
     def _is_behind(self, active: _Active, step: int) -> bool:
+        if "baseline" in active.trial.user_attrs:  # they are there to be compared with
+            return False
         # Trial.should_prune would read the whole trial from the database, and the pruner the
         # study, after every epoch.
         epochs = self._definition.search.epochs

@@ -6,6 +6,7 @@ Shapes: N complete trials, F features of a trial.
 from __future__ import annotations
 
 from collections.abc import Callable
+from heapq import nlargest
 from statistics import NormalDist
 from typing import cast
 
@@ -46,21 +47,20 @@ class WarmupPruner(BasePruner):
 
 
 class PairedPruner(BasePruner):
-    """Gives a trial up when what it has shown speaks against its being among the best few.
+    """Gives a trial up when what it has shown speaks against its being the best.
 
-    The better half of the complete trials say how a final gain follows from what was known at
-    this step: a linear regression on the mean of the seeds that have ended and on the gain in the
-    seed now running, shrunk by the noise of the controls towards what holds if losses differ by
-    noise alone (an ended seed counts with its share of all seeds, a running one not at all). A
-    trial is taken to end where the ``keep``-th best complete one did, an even chance, until the
-    regression of its distances from there says otherwise; it is given up when the chance of ending
-    there or above is less than 1 - ``confidence``.
+    Cross-entropy, whose gain is 0 at every step, and the better half of the complete trials say
+    how a final gain follows from what was known at this step: a linear regression on the mean of
+    the seeds that have ended and on the gain in the seed now running, shrunk by the noise of the
+    controls towards what holds if losses differ by noise alone (an ended seed counts with its
+    share of all seeds, a running one not at all). A trial is taken to end where the best has, an
+    even chance, until the regression of its distances from there says otherwise; it is given up
+    when the chance of ending there or above is less than 1 - ``confidence``.
 
     So a gain counts for as much as it has told of the end before: nothing early in a seed.
 
     Args:
         noise: standard deviation (points) of a trial's mean gain at a step.
-        keep: how many trials climb on.
         confidence: one-sided, in (0.5, 1).
         seeds: of a trial, one after another.
         epochs: steps from one seed to the next.
@@ -71,16 +71,9 @@ class PairedPruner(BasePruner):
     """
 
     def __init__(
-        self,
-        noise: Callable[[int], float],
-        *,
-        keep: int,
-        confidence: float,
-        seeds: int,
-        epochs: int,
+        self, noise: Callable[[int], float], *, confidence: float, seeds: int, epochs: int
     ) -> None:
         self._noise = noise
-        self._keep = keep
         self._quantile = NormalDist().inv_cdf(confidence)
         self._seeds = seeds
         self._epochs = epochs
@@ -94,18 +87,16 @@ class PairedPruner(BasePruner):
         rivals = [
             t for t in complete if trial.intermediate_values.keys() <= t.intermediate_values.keys()
         ]
-        if len(rivals) < self._keep:
-            return False
-        rivals.sort(key=_final, reverse=True)
-        bar = _final(rivals[self._keep - 1])
-        better = rivals[: max(self._keep, (len(rivals) + 1) // 2)]
+        better = nlargest((len(rivals) + 1) // 2, rivals, key=_final)
         seen_F = self._seen(trial, step)
+        cross_entropy_F = np.zeros_like(seen_F)
+        final_N = np.array([0.0, *map(_final, better)])
         weights_F, spread = self._regression(
-            np.array([self._seen(rival, step) for rival in better]),
-            np.array([_final(rival) for rival in better]),
+            np.array([cross_entropy_F, *(self._seen(rival, step) for rival in better)]),
+            final_N,
             step,
         )
-        return bool((seen_F - bar) @ weights_F < -self._quantile * spread)
+        return bool((seen_F - final_N.max()) @ weights_F < -self._quantile * spread)
 
     def _seen(self, trial: FrozenTrial, step: int) -> Vector:
         """The mean gain of the seeds that have ended, and the gain in the one now running."""
@@ -147,7 +138,6 @@ def make_pruner(definition: StudyDefinition, noise: Callable[[int], float]) -> B
     search = definition.search
     paired = PairedPruner(
         noise,
-        keep=search.keep,
         confidence=options.confidence,
         seeds=search.seeds,
         epochs=search.epochs,

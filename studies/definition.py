@@ -140,11 +140,11 @@ class Pruner(Table):
     """When a trial is given up: see search.pruning.
 
     ``warmup`` is the part of every seed's epochs in which none is. Without evidence a trial has an
-    even chance to be kept; it is given up when that has sunk below 1 - ``confidence``.
+    even chance to be the best; it is given up when that has sunk below 1 - ``confidence``.
     """
 
     name: Literal["paired", "none"] = "paired"
-    warmup: Annotated[float, Field(ge=0, le=1)] = 0.35
+    warmup: Annotated[float, Field(ge=0, le=1)] = 0.2
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.57
 
 

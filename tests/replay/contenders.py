@@ -18,10 +18,8 @@ from studies.definition import Pruner
 from tests.replay import bank
 
 SEEDS = 3
-KEEP = 3
 EPOCHS = bank.EPOCHS["search"]
 PLAIN = bank.definition("quickstart")
-STUDY = PLAIN.model_copy(update={"search": PLAIN.search.model_copy(update={"keep": KEEP})})
 
 Told = Callable[[Candidate, int], tuple[float, int] | None]
 """What a trial reports at a step (value, step), if anything."""
@@ -76,7 +74,7 @@ def for_all(pruner: Callable[[], BasePruner]) -> Callable[[Candidate], BasePrune
 
 def paired(options: Pruner) -> Callable[[Candidate], BasePruner]:
     """Ours, as the coordinator makes it."""
-    definition = STUDY.model_copy(update={"pruner": options})
+    definition = PLAIN.model_copy(update={"pruner": options})
     return lambda candidate: make_pruner(definition, partial(noise, candidate))
 
 
@@ -140,6 +138,8 @@ def contenders() -> dict[str, list[Contender]]:
         ],
         "ours": [
             Contender(name="paired", options=options, make=partial(paired, Pruner(**options)))
-            for options in grid(warmup=[0.2, 0.35, 0.5], confidence=[0.52, 0.54, 0.57, 0.6, 0.7])
+            for options in grid(
+                warmup=[0.2, 0.35, 0.5], confidence=[0.52, 0.54, 0.56, 0.58, 0.6, 0.65]
+            )
         ],
     }

@@ -32,27 +32,30 @@ def flat(gain: float) -> list[float]:
     return [gain] * STEPS
 
 
-def pruner(noise: float = 0.1, keep: int = 1, confidence: float = 0.9) -> PairedPruner:
-    return PairedPruner(
-        lambda step: noise, keep=keep, confidence=confidence, seeds=SEEDS, epochs=EPOCHS
-    )
+def pruner(noise: float = 0.1, confidence: float = 0.9) -> PairedPruner:
+    return PairedPruner(lambda step: noise, confidence=confidence, seeds=SEEDS, epochs=EPOCHS)
 
 
 @pytest.mark.parametrize(
-    ("gain", "keep", "noise", "pruned"),
+    ("gain", "noise", "pruned"),
     [
-        (-1.0, 2, 0.1, True),  # far below the second best
-        (0.45, 2, 0.1, False),  # within the noise of it
-        (0.45, 1, 0.1, True),  # but not of the best
-        (-1.0, 2, 5.0, False),  # nothing is far where noise is large
-        (2.0, 1, 0.1, False),
-        (-9.0, 4, 0.1, False),  # fewer rivals than places
+        (-1.0, 0.1, True),
+        (0.45, 0.1, True),
+        (0.95, 0.1, False),  # within the noise of the best
+        (-1.0, 5.0, False),  # nothing is far where noise is large
+        (2.0, 0.1, False),
     ],
 )
-def test_a_trial_is_given_up_when_it_will_hardly_be_kept(gain, keep, noise, pruned):
+def test_a_trial_is_given_up_when_it_will_hardly_be_the_best(gain, noise, pruned):
     rivals = study_with(flat(1.0), flat(0.5), flat(0.0))
-    one_seed = running(flat(gain)[:EPOCHS])
-    assert pruner(noise, keep).prune(rivals, one_seed) == pruned
+    assert pruner(noise).prune(rivals, running(flat(gain)[:EPOCHS])) == pruned
+
+
+@pytest.mark.parametrize(("gain", "pruned"), [(-9.0, True), (-0.05, False), (0.5, False)])
+def test_before_any_trial_is_complete_cross_entropy_is_the_best(gain, pruned):
+    assert pruner().prune(study_with(), running(flat(gain)[:EPOCHS])) == pruned
+    losing = study_with(flat(-2.0), flat(-3.0))
+    assert pruner().prune(losing, running(flat(gain)[:EPOCHS])) == pruned
 
 
 def curves(tells: bool) -> list[list[float]]:
@@ -76,7 +79,6 @@ def test_two_trials_prove_little_where_noise_is_large(noise, pruned):
     rivals = study_with([2.0, 2.0, *[1.0] * 6], [-2.0, -2.0, *[-1.0] * 6])
     paired = PairedPruner(
         lambda step: noise if step < EPOCHS - 1 else 0.05,
-        keep=2,
         confidence=0.9,
         seeds=SEEDS,
         epochs=EPOCHS,
@@ -92,7 +94,7 @@ def test_the_noise_of_a_running_seed_leaves_the_ended_ones_their_weight():
     def noise(step: int) -> float:
         return 0.1 if (step + 1) % EPOCHS == 0 else 10.0
 
-    paired = PairedPruner(noise, keep=1, confidence=0.6, seeds=SEEDS, epochs=EPOCHS)
+    paired = PairedPruner(noise, confidence=0.6, seeds=SEEDS, epochs=EPOCHS)
     assert not paired.prune(rivals, running(begins))
     assert paired.prune(rivals, running([-1.0] * EPOCHS + [-4.0]))
 
@@ -101,18 +103,21 @@ def test_it_gives_up_few_that_are_as_good_as_what_they_are_compared_with():
     draw = np.random.default_rng(0).normal
 
     def curve(steps: int) -> list[float]:
-        first = float(draw())
-        return ([first] * EPOCHS + [(first + float(draw())) / 2] * EPOCHS)[:steps]
+        first, second = 3 + draw(size=2)
+        return ([float(first)] * EPOCHS + [float(first + second) / 2] * EPOCHS)[:steps]
 
     mistakes = sum(
         pruner(noise=1.0, confidence=0.9).prune(study_with(curve(STEPS)), running(curve(EPOCHS)))
         for _ in range(200)
     )
-    assert 0 < mistakes <= 37  # 20 expected of a perfect comparison, 4 standard deviations
+    # 20 of a perfect comparison; one rival and cross-entropy leave the regression little to go by.
+    assert 0 < mistakes <= 60
 
 
 def test_trials_that_lack_what_the_trial_has_reported_are_no_rivals():
-    assert not pruner().prune(study_with([5.0]), running(flat(-9.0)[:EPOCHS]))
+    behind = running(flat(0.5)[:EPOCHS])
+    assert not pruner().prune(study_with([5.0]), behind)
+    assert pruner().prune(study_with(flat(5.0)), behind)
 
 
 @pytest.mark.parametrize(
