@@ -17,4 +17,4 @@ def arithmetic(precision: Precision, device: torch.device) -> None:
     if device.type == "cuda":
         short = "ieee" if precision == "fp32" else "tf32"
         torch.backends.cuda.matmul.fp32_precision = short
-        torch.backends.cudnn.fp32_precision = short
+        torch.backends.cudnn.conv.fp32_precision = short  # type: ignore[attr-defined]

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 import torch
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from sqlalchemy import create_engine, text
-from sqlalchemy.engine import URL
+from sqlalchemy import URL, create_engine, text
 
 from losses import LossSpec, published
 from search.executors import Place
