@@ -1,10 +1,11 @@
 import warnings
 from dataclasses import replace
+from statistics import fmean, stdev
 
 import pytest
 
 from tests.training.test_draws import seeded
-from training import benchmark, fusion, search_data
+from training import benchmark, fusion, reference, search_data, train
 from training.draws import draw
 from training.engine import Engine
 from training.models import build
@@ -67,3 +68,17 @@ def test_a_compiled_network_trains_the_same_and_is_compiled_once(digits, smoothe
     assert losses[True] == pytest.approx(losses[False], rel=1e-4)
     assert losses[True] != losses[False]  # it was compiled
     assert counters["stats"]["unique_graphs"] == 1
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_whole_compiled_runs_end_where_the_yardstick_does(digits, cross_entropy, monkeypatch):
+    monkeypatch.setattr("training.run.pays", lambda benchmark, steps: True)
+    seeds, finals = range(1, 6), {}
+    for name, run in (("engine", train), ("yardstick", reference.train)):
+        runs = [list(run(digits, cross_entropy, seed=seed, epochs=15)) for seed in seeds]
+        finals[name] = [each[-1].accuracy for each in runs]
+    gaps = [ours - theirs for ours, theirs in zip(*finals.values(), strict=True)]
+    # Rounding alone, which 195 steps at the full rate make into noise of about half a point.
+    assert abs(fmean(gaps)) <= 3 * stdev(gaps) / len(gaps) ** 0.5 + 0.1
+    assert max(map(abs, gaps)) < 3
