@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import cycle, product
+from statistics import quantiles
 from typing import Any
 
 import numpy as np
@@ -132,11 +133,12 @@ def shape(spec: LossSpec, num_classes: int, progress: float) -> tuple[list[float
 def search_history(trials: Sequence[FrozenTrial]) -> go.Figure:
     """The gain of every trial in its turn, with its standard error where it is complete.
 
-    A trial that ended without a gain, its loss refused above all, is a cross at the foot.
+    A trial that ended without a gain, its loss refused above all, is a cross at the foot; a gain
+    far below the others is a triangle there, so that it does not flatten them.
     """
     figure = go.Figure()
     gains = {trial.number: _last_gain(trial) for trial in trials}
-    foot = min((gain for gain in gains.values() if gain is not None), default=0.0)
+    foot = _foot([gain for gain in gains.values() if gain is not None])
     for outcome, colour in OUTCOMES.items():
         shown = [
             (trial, gains[trial.number])
@@ -148,13 +150,13 @@ def search_history(trials: Sequence[FrozenTrial]) -> go.Figure:
             continue
         figure.add_scatter(
             x=[trial.number for trial, _ in shown],
-            y=[foot if gain is None else gain for _, gain in shown],
+            y=[foot if gain is None else max(gain, foot) for _, gain in shown],
             error_y={"array": [t.user_attrs.get("standard_error") or 0 for t, _ in shown]},
             mode="markers",
             marker={
                 "color": colour,
                 "size": 9,
-                "symbol": ["x" if gain is None else "circle" for _, gain in shown],
+                "symbol": [_symbol(gain, foot) for _, gain in shown],
             },
             name=outcome,
             text=[_told(trial, gain) for trial, gain in shown],
@@ -164,6 +166,20 @@ def search_history(trials: Sequence[FrozenTrial]) -> go.Figure:
     figure.update_xaxes(title_text="trial")
     figure.update_yaxes(title_text="gain over cross-entropy, points")
     return _styled(figure, "The search: each trial's gain, last seen where it was not complete")
+
+
+def _foot(gains: Sequence[float]) -> float:
+    """Where a figure of gains ends below: at the lowest that is no outlier (Tukey's far fence)."""
+    if len(gains) < 2:
+        return min(gains, default=0.0)
+    low, _, high = quantiles(gains, n=4, method="inclusive")
+    return min(gain for gain in gains if gain >= low - 3 * (high - low))
+
+
+def _symbol(gain: float | None, foot: float) -> str:
+    if gain is None:
+        return "x"
+    return "circle" if gain >= foot else "triangle-down"
 
 
 def parameters(trials: Sequence[FrozenTrial]) -> go.Figure:

@@ -129,6 +129,17 @@ def test_history_shows_each_trial_at_its_last_gain(make_trial) -> None:
     assert "does not teach: 100 steps" in rejected.text[1]
 
 
+def test_a_gain_far_below_the_others_does_not_flatten_them(make_trial) -> None:
+    gains = [1.0, 0.5, 0.0, -0.5, -1.0, -17.0]
+    trials = [make_trial(FOCAL, gain) for gain in gains]
+    for number, trial in enumerate(trials):
+        trial.number = number
+    (complete,) = figures.search_history(trials).data
+    assert list(complete.y) == [1.0, 0.5, 0.0, -0.5, -1.0, -1.0]
+    assert complete.marker.symbol[-2:] == ("circle", "triangle-down")
+    assert "-17.00" in complete.text[-1]
+
+
 def test_the_ladder_follows_each_candidate_as_far_as_it_came(done) -> None:
     seen = view(done)
     figure = figures.ladder_gains(seen.ladder, seen.rungs, seen.rows)
