@@ -5,6 +5,8 @@
 Two slots stand for two worker processes and take as long as training does: the recorded seconds,
 scaled so that a whole trial takes what it takes on a core that does nothing else. The critical
 path of a trial is the time for which a slot stood free before the trial began: nobody trains then.
+Nothing is pruned or screened on our side, unless it is asked for: from the copies that fill the
+study its sampler learns nothing of what the screening refuses.
 Beside it, plain Optuna on the same trials in the same run: ask, sample, report every epoch and ask
 whether to prune, tell. In a process that trains itself, all of that is on the critical path.
 """
@@ -97,7 +99,9 @@ class Measured:
     cpu: float
 
 
-def ours(database: Database, source: AnyCurve, size: int, trials: int, seconds: float) -> Measured:
+def ours(
+    database: Database, source: AnyCurve, size: int, trials: int, seconds: float, more: str
+) -> Measured:
     """So many more trials on top of those that are there, with two slots."""
     made: list[Replay] = []
     pace = seconds / source.seconds
@@ -107,7 +111,7 @@ def ours(database: Database, source: AnyCurve, size: int, trials: int, seconds: 
         return made[-1]
 
     watch = Stopwatch()
-    replay_study(database, STUDY, executor, total=size + trials, watcher=watch)
+    replay_study(database, STUDY + more, executor, total=size + trials, amend=True, watcher=watch)
     cpu = (time.process_time() - (watch.began or 0.0)) / trials
     return Measured(path=[1000 * wait for wait in made[0].waits], cpu=1000 * cpu)
 
@@ -214,7 +218,9 @@ def _reports(
         yield from source(RunRequest(benchmark=bank.BENCHMARK, loss=spec, seed=seed, epochs=15))
 
 
-def measure(folder: Path, source: AnyCurve, size: int, trials: int, seconds: float) -> str:
+def measure(
+    folder: Path, source: AnyCurve, size: int, trials: int, seconds: float, more: str
+) -> str:
     """One row of the table."""
     file = seeded(folder, source, size)
     for name in ("ours.db", "plain.db"):
@@ -222,7 +228,7 @@ def measure(folder: Path, source: AnyCurve, size: int, trials: int, seconds: flo
             stale.unlink()
         shutil.copy(file, folder / name)
     database = open_database(folder / "ours.db")
-    mine = ours(database, source, size, trials, seconds)
+    mine = ours(database, source, size, trials, seconds, more)
     database.close()
     plain = plain_optuna(folder / "plain.db", source, trials)
     cells = [f"{size:,}"]
@@ -239,11 +245,15 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[100, 1000])
     parser.add_argument("--trials", type=int, default=24, help="measured at each size")
     parser.add_argument("--seconds", type=float, default=4.0, help="that a whole trial trains for")
+    parser.add_argument("--pruning", action="store_true", help="ours prunes, too")
+    parser.add_argument("--screening", action="store_true", help="ours screens, too")
     parser.add_argument("--folder", type=Path, help="where the databases are made, and kept")
     parser.add_argument("--bank", type=Path, default=bank.FILE)
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     source = AnyCurve(bank.load(options.bank))
+    more = f"[screening]\nenabled = {str(options.screening).lower()}\n"
+    more += "" if options.pruning else '[pruner]\nname = "none"\n'
     load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
     echo(
         f"{options.trials} trials at each size; a whole trial trains for {options.seconds} s; "
@@ -256,7 +266,7 @@ def main() -> None:
         folder = options.folder or Path(scratch)
         folder.mkdir(exist_ok=True)
         for size in options.sizes:
-            row = measure(folder, source, size, options.trials, options.seconds)
+            row = measure(folder, source, size, options.trials, options.seconds, more)
             echo(row)
 
 

@@ -41,6 +41,7 @@ def replay_study(
     executor: Callable[[], Executor],
     *,
     total: int | None = None,
+    amend: bool = False,
     watcher: Silent | None = None,
 ) -> StudyDefinition:
     """Run a study as ``losscout search`` does, with recorded runs in the place of training."""
@@ -61,7 +62,7 @@ def replay_study(
         definition,
         text,
         total=total or definition.search.trials,
-        amend=False,
+        amend=amend,
         watching=watching,
     )
     return definition
