@@ -57,7 +57,8 @@ class PairedPruner(BasePruner):
     even chance, until the regression of its distances from there says otherwise; it is given up
     when the chance of ending there or above is less than 1 - ``confidence``.
 
-    So a gain counts for as much as it has told of the end before: nothing early in a seed.
+    So a gain counts for as much as it has told of the end before: nothing early in a seed. It
+    never counts against a loss, though among a few trials those behind may have ended in front.
 
     Args:
         noise: standard deviation (points) of a trial's mean gain at a step.
@@ -120,6 +121,7 @@ class PairedPruner(BasePruner):
             centred_NF.T @ centred_NF + np.diag(shrinkage_F),
             centred_NF.T @ centred_N + shrinkage_F * prior_F,
         )
+        weights_F = np.maximum(weights_F, 0)
         squares = ((centred_N - centred_NF @ weights_F) ** 2).sum()
         spread = (squares + PRIOR_TRIALS * unseen) / (len(final_N) + PRIOR_TRIALS)
         return weights_F, float(spread**0.5)

@@ -5,7 +5,7 @@ All are functions of what is stored; none trains anything.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import cycle, product
 from statistics import quantiles
@@ -35,6 +35,9 @@ OUTCOMES = {
     "running": "#0891b2",
     "waiting": GREY,
 }
+PANELS = 4
+"""Panels beside each other, so that their titles are."""
+
 LEAST_DRAWN = 3
 """How many complete trials must have a parameter for its gains to be worth a panel."""
 
@@ -183,17 +186,23 @@ def _symbol(gain: float | None, foot: float) -> str:
 
 
 def parameters(trials: Sequence[FrozenTrial]) -> go.Figure:
-    """Gain against each parameter's value, over the complete trials."""
+    """Gain against the value of each parameter that varies, over the complete trials."""
     complete = [trial for trial in trials if kind(trial) == "complete"]
-    drawn = Counter(
-        name
-        for trial in complete
-        for name, value in trial.params.items()
-        if isinstance(value, float)
+    drawn = defaultdict(list)
+    for trial in complete:
+        for name, value in trial.params.items():
+            if isinstance(value, float):
+                drawn[name].append(value)
+    names = [n for n, each in drawn.items() if len(each) >= LEAST_DRAWN and len(set(each)) > 1]
+    rows = max(-(-len(names) // PANELS), 1)
+    figure = make_subplots(
+        rows=rows,
+        cols=min(max(len(names), 1), PANELS),
+        shared_yaxes=True,
+        subplot_titles=names,
+        vertical_spacing=0.3 / rows,
     )
-    names = [name for name, count in drawn.items() if count >= LEAST_DRAWN]
-    figure = make_subplots(cols=max(len(names), 1), shared_yaxes=True, subplot_titles=names)
-    for column, name in enumerate(names, start=1):
+    for place, name in enumerate(names):
         shown = [trial for trial in complete if name in trial.params]
         figure.add_scatter(
             x=[trial.params[name] for trial in shown],
@@ -203,11 +212,12 @@ def parameters(trials: Sequence[FrozenTrial]) -> go.Figure:
             text=[f"trial {trial.number}: {_name(trial)}" for trial in shown],
             hovertemplate="%{text}<br>%{x:.3g}: %{y:+.2f}<extra></extra>",
             showlegend=False,
-            row=1,
-            col=column,
+            row=place // PANELS + 1,
+            col=place % PANELS + 1,
         )
     figure.update_yaxes(title_text="gain, points", col=1)
-    return _styled(figure, "Gain against each parameter, complete trials")
+    styled = _styled(figure, "Gain against each parameter, complete trials")
+    return styled.update_layout(height=120 + 280 * rows)
 
 
 def ladder_gains(

@@ -74,6 +74,11 @@ def test_a_gain_counts_for_what_it_has_told_of_the_end(tells):
     assert pruner(noise=0.5).prune(study_with(*curves(tells)), behind) == tells
 
 
+def test_a_gain_never_counts_against_a_loss():
+    backwards = [[-3 * end, -3 * end, *[end] * (STEPS - 2)] for end in (-1.0, -0.5, 0.5, 1.0)]
+    assert not pruner(noise=0.5).prune(study_with(*backwards), running([6.0, 6.0]))
+
+
 @pytest.mark.parametrize(("noise", "pruned"), [(0.01, True), (20.0, False)])
 def test_two_trials_prove_little_where_noise_is_large(noise, pruned):
     rivals = study_with([2.0, 2.0, *[1.0] * 6], [-2.0, -2.0, *[-1.0] * 6])

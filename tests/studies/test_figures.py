@@ -140,6 +140,17 @@ def test_a_gain_far_below_the_others_does_not_flatten_them(make_trial) -> None:
     assert "-17.00" in complete.text[-1]
 
 
+def test_parameters_that_vary_have_panels_four_to_a_row(make_trial) -> None:
+    trials = [make_trial(FOCAL, float(number)) for number in range(3)]
+    for number, trial in enumerate(trials):
+        trial.params = {f"p{index}": float(number * index) for index in range(7)}
+    figure = figures.parameters(trials)
+    titles = [each.text for each in figure.layout.annotations]
+    assert titles == ["p1", "p2", "p3", "p4", "p5", "p6"]  # p0 is the same in every trial
+    assert len({each.yaxis for each in figure.data}) == 6
+    assert figure.layout.height > figures.parameters(trials[:1]).layout.height
+
+
 def test_the_ladder_follows_each_candidate_as_far_as_it_came(done) -> None:
     seen = view(done)
     figure = figures.ladder_gains(seen.ladder, seen.rungs, seen.rows)
