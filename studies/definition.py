@@ -144,8 +144,8 @@ class Pruner(Table):
     """
 
     name: Literal["paired", "none"] = "paired"
-    warmup: Annotated[float, Field(ge=0, le=1)] = 0.2
-    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.6
+    warmup: Annotated[float, Field(ge=0, le=1)] = 0.5
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.57
 
 
 class Screening(Table):
