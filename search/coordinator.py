@@ -161,14 +161,21 @@ class Coordinator:
         running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         return self._leases.shared and len(running) > 0
 
-    def _next_job(self) -> Job | None:
-        if not self._active or self._leases.shared:
-            release_dead_trials(
-                self._study, self._bench.database.storage, self._leases, at_work=self._numbers
-            )
-        while self._started() < self._total:
+    def _ask(self) -> optuna.Trial | None:
+        # In turn: the total is everybody's, and a trial without a lease would pass for dead.
+        with self._leases.in_turn():
+            if not self._active or self._leases.shared:
+                release_dead_trials(
+                    self._study, self._bench.database.storage, self._leases, at_work=self._numbers
+                )
+            if self._started() >= self._total:
+                return None
             trial = self._study.ask()
             trial.set_user_attr("lease", self._leases.mine)
+            return trial
+
+    def _next_job(self) -> Job | None:
+        while (trial := self._ask()) is not None:
             trials = self._study.get_trials(deepcopy=False)
             self._memory.update(trials)
             # Made anew for every trial, the sampler draws for trial n what it would have drawn
