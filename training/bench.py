@@ -122,13 +122,7 @@ def measure(
         TrainingError: The device has no such precision.
     """
     device = torch.device(device)
-    images: Literal["real", "synthetic"] = "real"
-    try:
-        whole = search_data(benchmark, folder=folder, device=device)
-        full_images = len(whole.training.labels)
-    except DataError:
-        whole, images = _synthetic(benchmark, device), "synthetic"
-        full_images = IMAGES.get(benchmark.data, 45_000)
+    whole, images, full_images = _images(benchmark, folder, device)
     data = _few(benchmark, whole, BATCHES[device.type] * benchmark.batch_size)
 
     def engine() -> Run:
@@ -172,6 +166,17 @@ def measure(
         full_images=full_images,
         epochs=benchmark.epochs,
     )
+
+
+def _images(
+    benchmark: Benchmark, folder: Path | None, device: torch.device
+) -> tuple[Data, Literal["real", "synthetic"], int]:
+    """What there is to train on, and how many images an epoch of a search has."""
+    try:
+        data = search_data(benchmark, folder=folder, device=device)
+    except DataError:
+        return _synthetic(benchmark, device), "synthetic", IMAGES.get(benchmark.data, 45_000)
+    return data, "real", len(data.training.labels)
 
 
 def _gap(engine: Any) -> float:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -82,7 +83,10 @@ def test_a_hidden_benchmark_may_be_promoted_on() -> None:
     ],
 )
 def test_a_space_may_be(text: str) -> None:
-    parse(text, source="mine.toml")
+    read_back = parse(text, source="mine.toml").space.model_dump(mode="json")
+    given = tomllib.loads(text)["space"]
+    for key in given.keys() - {"family"}:
+        assert read_back[key] == given[key]
 
 
 def test_one_family_may_be_written_as_a_list() -> None:
