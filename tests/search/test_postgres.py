@@ -4,12 +4,10 @@ import os
 import signal
 import subprocess
 import sys
-import uuid
 from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
-from sqlalchemy import create_engine, text
 
 from studies.database import Database, parse_url
 from studies.view import trials_of
@@ -19,17 +17,9 @@ pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
 
 @pytest.fixture
-def storage():
+def storage(postgres):
     """The URL of a database of its own."""
-    server = parse_url(os.environ["LOSSCOUT_TEST_POSTGRES"])
-    name = f"losscout_{uuid.uuid4().hex[:12]}"
-    engine = create_engine(server, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    yield server.set(database=name).render_as_string(hide_password=False)
-    with engine.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    engine.dispose()
+    return postgres.render_as_string(hide_password=False)
 
 
 def coordinator(folder: Path, storage: str, trials: int = 6) -> subprocess.Popen:

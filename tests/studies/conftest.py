@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +11,6 @@ from typing import Any
 import pytest
 import torch
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from sqlalchemy import URL, create_engine, text
 
 from losses import LossSpec, published
 from search.executors import Place
@@ -380,21 +378,3 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Database, S
     )
     yield database, definition
     database.close()
-
-
-@pytest.fixture
-def postgres() -> Iterator[URL]:
-    """A fresh PostgreSQL database, dropped afterwards."""
-    given = os.environ.get("LOSSCOUT_TEST_POSTGRES")
-    if not given:
-        pytest.skip("LOSSCOUT_TEST_POSTGRES names no server")
-    server = parse_url(given)
-    name = f"losscout_test_{os.getpid()}"
-    admin = create_engine(server, isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    yield server.set(database=name)
-    with admin.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    admin.dispose()
