@@ -130,11 +130,17 @@ class Engine:
     @torch.no_grad()
     def descend(self, gradients: Sequence[Tensor]) -> None:
         """One step of SGD with momentum."""
+        # The fused kernel walks weights and gradients in the order in which they lie in memory:
+        # on a GPU it refuses to where the orders differ, on a CPU it takes the wrong numbers.
+        laid_out = [
+            each if each.stride() == weight.stride() else torch.empty_like(weight).copy_(each)
+            for weight, each in zip(self.parameters, gradients, strict=True)
+        ]
         # The optimiser class would do the same, but imports the compiler to be made: seconds
         # and 190 MB in every process.
         sgd(
             self.parameters,
-            list(gradients),
+            laid_out,
             self.buffers,  # type: ignore[arg-type]
             weight_decay=self.weight_decay,
             momentum=self.momentum,

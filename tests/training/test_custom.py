@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
-from training import BenchmarkError, DataError, search_data, train
+from training import BenchmarkError, DataError, reference, search_data, train
 from training.custom import resolve
 from training.packed import packed_file
 
@@ -36,6 +36,14 @@ NETS = """
 
         def forward(self, images):
             return self.head(self.again(self.first(images.flatten(1)).relu()) * self.frozen)
+
+    class Turned(nn.Module):
+        def __init__(self, num_classes):
+            super().__init__()
+            self.weight = nn.Parameter(0.05 * torch.randn(num_classes, 3 * 8 * 8))
+
+        def forward(self, images):
+            return torch.einsum("bi,oi->bo", images.flatten(1), self.weight)
 """
 
 
@@ -124,6 +132,17 @@ def test_a_run_learns_and_goes_on_from_its_checkpoint(home: Path, cross_entropy,
     assert [replace(each, seconds=0.0) for each in again] == whole
 
 
+def test_a_gradient_that_lies_in_another_order_than_its_weight_moves_it_rightly(
+    home: Path, cross_entropy
+) -> None:
+    fields = given(architecture="nets:Turned", batch_size=8, learning_rate=0.01, crop_padding=1)
+    entry = resolve(fields, beside=home, folder=home / "data")
+    arguments = {"seed": 1, "epochs": 4, "data": search_data(entry, folder=home / "data")}
+    ours = [report.train_loss for report in train(entry, cross_entropy, **arguments)]
+    theirs = [report.train_loss for report in reference.train(entry, cross_entropy, **arguments)]
+    assert ours == pytest.approx(theirs, rel=1e-5)
+
+
 WRONG = {
     "no module": ("absent:build", "", "cannot be imported: ModuleNotFoundError: No module named"),
     "no function": (
@@ -176,6 +195,14 @@ WRONG = {
         "def bad(k): return nn.Sequential(nn.Conv2d(3, 4, 1, stride=2), nn.Flatten(), "
         "nn.Linear(64, k))",
         "at least 8 input channels (torch's CPU kernel corrupts memory) but 0 has 3",
+    ),
+    "gaps in a parameter": (
+        "nets:bad",
+        "def bad(k):\n"
+        "    net = nn.Sequential(nn.Flatten(), nn.Linear(192, k))\n"
+        "    net[1].weight = nn.Parameter(torch.zeros(k, 200)[:, :192])\n"
+        "    return net",
+        "must have parameters without gaps in memory but 1.weight has some: clone it",
     ),
 }
 

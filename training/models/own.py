@@ -78,6 +78,12 @@ def _check_structure(
 ) -> None:
     if not parameters:
         raise _broken(benchmark, "must have parameters that can be trained but has none")
+    for name, parameter in parameters.items():
+        if torch.empty_like(parameter).stride() != parameter.stride():  # see Engine.descend
+            raise _broken(
+                benchmark,
+                f"must have parameters without gaps in memory but {name} has some: clone it",
+            )
     again = build(benchmark, 0).state_dict()
     for name, tensor in model.state_dict().items():
         if name not in again or not torch.equal(tensor, again[name]):
