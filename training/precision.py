@@ -15,6 +15,7 @@ def arithmetic(precision: Precision, device: torch.device) -> None:
     Left alone, torch shortens them in convolutions and not in matrix products.
     """
     if device.type == "cuda":
-        short = "ieee" if precision == "fp32" else "tf32"
-        torch.backends.cuda.matmul.fp32_precision = short
-        torch.backends.cudnn.conv.fp32_precision = short  # type: ignore[attr-defined]
+        # Not by the newer `fp32_precision`: torch's own compiler reads these, and fails where
+        # the two disagree (seen with torch 2.14).
+        torch.backends.cuda.matmul.allow_tf32 = precision != "fp32"
+        torch.backends.cudnn.allow_tf32 = precision != "fp32"

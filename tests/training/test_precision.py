@@ -2,8 +2,10 @@ from dataclasses import replace
 from itertools import islice
 
 import pytest
+import torch
 
 from training import TrainingError, train
+from training.precision import PRECISIONS, arithmetic
 
 
 def first(benchmark, loss, **options):
@@ -34,3 +36,18 @@ def test_a_checkpoint_of_another_precision_is_not_gone_on_with(
         return [report.train_loss]
 
     assert begun("fp32") == begun("fp32") != begun("bf16")
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_everything_in_torch_that_asks_hears_the_same_of_a_gpu(precision) -> None:
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    try:
+        arithmetic(precision, torch.device("cuda"))
+        short = precision != "fp32"
+        assert torch.backends.cudnn.allow_tf32 is torch.backends.cuda.matmul.allow_tf32 is short
+        # What torch.compile asks, which raises where the newer names were told another thing.
+        assert torch.get_float32_matmul_precision() == ("high" if short else "highest")
+        assert (torch.backends.cuda.matmul.fp32_precision == "tf32") is short
+        assert (torch.backends.cudnn.conv.fp32_precision == "tf32") is short
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
