@@ -1,21 +1,20 @@
-"""How fast this machine trains: the engine beside the yardstick, in turn, on the same images."""
+"""How fast this machine trains: the engine and the yardstick, in turn, on the same images."""
 
 import math
 import os
 import resource
 import sys
 import time
-from collections.abc import Generator, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
-from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
 import torch
 
-from training import reference
+from training.apart import yardstick
 from training.benchmarks import Benchmark
 from training.data import Data, Part, search_data, subset
 from training.packed import DataError
@@ -51,7 +50,7 @@ class Measured:
         yardstick: The same of the yardstick.
         start: Seconds that the first epoch took beyond the others: compiling, recording.
         gap: Seconds between the end of one run and the first step of the next.
-        memory: Bytes at the peak: of the device's memory, or of the process on a CPU.
+        memory: The engine's, in bytes, at the peak: of the device's, or of the process on a CPU.
         full_images: Training images in an epoch of a search.
         epochs: Of a full run.
     """
@@ -124,33 +123,29 @@ def measure(
     device = torch.device(device)
     whole, images, full_images = _images(benchmark, folder, device)
     data = _few(benchmark, whole, BATCHES[device.type] * benchmark.batch_size)
+    count = len(data.training.labels)
+    # As many epochs as a full run has: what pays there is what is measured.
+    options: dict[str, Any] = {
+        "benchmark": benchmark,
+        "loss": loss,
+        "seed": 0,
+        "epochs": benchmark.epochs,
+        "device": device,
+    }
 
     def engine() -> Run:
-        # As many epochs as a full run has: what pays there is what is measured.
-        return train(
-            benchmark, loss, seed=0, epochs=benchmark.epochs, data=data, device=device,
-            precision=precision,
-        )  # fmt: skip
+        return train(**options, data=data, precision=precision)
 
-    def yardstick(workers: int) -> Run:
-        return reference.train(
-            benchmark, loss, seed=0, epochs=benchmark.epochs, data=data, device=device,
-            workers=workers,
-        )  # fmt: skip
-
-    count = len(data.training.labels)
     speeds: dict[str, list[float]] = {"engine": [], "yardstick": []}
-    with ExitStack() as stack:
-        runs = {"engine": stack.enter_context(closing(engine()))}
+    with closing(engine()) as run, yardstick(**options, data=_on_cpu(data)) as yardstick_epoch:
         began = time.perf_counter()
-        next(runs["engine"])
+        next(run)
         first = time.perf_counter() - began
-        workers = min(_loaders(), key=lambda each: _second_epoch(yardstick(each)))
-        runs["yardstick"] = stack.enter_context(closing(yardstick(workers)))
-        next(runs["yardstick"])
+        seconds = {workers: _second(yardstick_epoch, workers) for workers in _loaders()}
+        workers = min(seconds, key=seconds.__getitem__)
         for _ in range(rounds):
-            for name, run in runs.items():
-                speeds[name].append(count / next(run).seconds)
+            speeds["engine"].append(count / next(run).seconds)
+            speeds["yardstick"].append(count / yardstick_epoch(workers))
     return Measured(
         benchmark=benchmark.name,
         device=device.type,
@@ -187,10 +182,10 @@ def _gap(engine: Any) -> float:
     return float(time.perf_counter() - began - report.seconds)
 
 
-def _second_epoch(run: Run) -> float:
-    with closing(run):
-        _, second = islice(run, 2)
-    return second.seconds
+def _second(epoch: Callable[[int], float], workers: int) -> float:
+    """Seconds of an epoch that is not the first."""
+    epoch(workers)
+    return epoch(workers)
 
 
 def _loaders() -> list[int]:
@@ -207,6 +202,14 @@ def _few(benchmark: Benchmark, whole: Data, count: int) -> Data:
     part = data.scoring
     few = replace(part, images=part.images[:scored], labels=part.labels[:scored])
     return replace(data, scoring=few)
+
+
+def _on_cpu(data: Data) -> Data:
+    training, scoring = (
+        replace(part, images=part.images.cpu(), labels=part.labels.cpu())
+        for part in (data.training, data.scoring)
+    )
+    return replace(data, training=training, scoring=scoring)
 
 
 def _synthetic(benchmark: Benchmark, device: torch.device) -> Data:
