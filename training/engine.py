@@ -19,6 +19,7 @@ from training.data import Part
 from training.draws import Draws
 from training.fusion import fused
 from training.graphs import Graphs
+from training.memory import keep_freed
 from training.models.vgg import Dropout
 from training.precision import Precision, arithmetic
 from training.step import Loss, Step
@@ -50,6 +51,8 @@ class Engine:
         precision: Precision = "fp32",
         fuse: bool = False,
     ) -> None:
+        if device.type == "cpu":
+            keep_freed()
         self.model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.device = device
         self.precision: Precision = precision

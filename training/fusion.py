@@ -4,31 +4,28 @@ Shapes: B images of a batch, H rows, W columns, C channels, K classes.
 """
 
 import logging
-import os
-import shutil
 import warnings
 from collections.abc import Callable
 
-from torch import Tensor
+from torch import Tensor, device
 
 from training.benchmarks import Benchmark
 
 PAYS_FROM = 1000
-"""Steps of a run from which compiling is tried: cold, it took what 400 (ResNet-8) to 1,200 steps
-(ResNet-20) save on two CPU cores; torch keeps the result for later processes."""
+"""Steps of a run from which compiling is tried. Not measured on a GPU yet: torch keeps what it has
+compiled, for later runs and processes."""
 
 Network = Callable[[Tensor], Tensor]
 """From bytes [B, H, W, C] to logits [B, K]."""
 
 
-def pays(benchmark: Benchmark, steps: int) -> bool:
-    """Whether a run of so many steps is to be compiled: decided by the run and the machine alone.
+def pays(benchmark: Benchmark, steps: int, on: device) -> bool:
+    """Whether a run of so many steps is to be compiled: decided by the run and the device alone.
 
+    Not on a CPU, where torch's own kernels were as fast, or faster (studies/results/speed.md).
     The user's own architecture never is: what it does beside computing would be lost.
     """
-    # The threads that a network can use tell whether its steps are more than overhead.
-    worthwhile = benchmark.cpu_threads != 1 and not benchmark.has_own_architecture
-    return worthwhile and steps >= PAYS_FROM and _compiler() is not None
+    return on.type == "cuda" and not benchmark.has_own_architecture and steps >= PAYS_FROM
 
 
 def fused(network: Network, benchmark: Benchmark) -> Network:
@@ -39,6 +36,7 @@ def fused(network: Network, benchmark: Benchmark) -> Network:
     # Imported here: seconds and 190 MB, which short runs do without.
     import torch
     from torch._dynamo.exc import TorchDynamoException
+    from torch._functorch import config as functorch
 
     # It would warn wherever CUDA's compiler is installed and no GPU is.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
@@ -49,7 +47,9 @@ def fused(network: Network, benchmark: Benchmark) -> Network:
         nonlocal compiled
         if compiled is not None and len(images_BHWC) == benchmark.batch_size:
             try:
-                return compiled(images_BHWC)
+                # Both ways at once: a failure must not come as late as in the backward pass.
+                with functorch.patch(force_non_lazy_backward_lowering=True):
+                    return compiled(images_BHWC)
             except TorchDynamoException as error:
                 why = " ".join(str(error).split())[:200]
                 warnings.warn(f"{benchmark.name} runs uncompiled: {why}", stacklevel=2)
@@ -57,8 +57,3 @@ def fused(network: Network, benchmark: Benchmark) -> Network:
         return network(images_BHWC)
 
     return run
-
-
-def _compiler() -> str | None:
-    """The C++ compiler that torch will call, if there is one."""
-    return shutil.which(os.environ.get("CXX", "g++"))

@@ -153,7 +153,7 @@ class _Run(ExitStack):
         self.identity = self._identity()
         model = build(benchmark, torch.Generator().manual_seed(derive(seed, "weights")))
         steps = epochs * math.ceil(len(data.training.labels) / benchmark.batch_size)
-        fuse = pays(benchmark, steps)
+        fuse = pays(benchmark, steps, device)
         self.engine = self.enter_context(
             borrowed(benchmark, model, device, precision=precision, fuse=fuse)
         )

@@ -3,6 +3,7 @@ from dataclasses import replace
 from statistics import fmean, stdev
 
 import pytest
+import torch
 
 from tests.training.test_draws import seeded
 from training import benchmark, fusion, reference, search_data, train
@@ -11,15 +12,13 @@ from training.engine import Engine
 from training.models import build
 
 
-def test_compiling_pays_for_long_runs_of_networks_that_are_not_tiny(monkeypatch) -> None:
-    large, tiny = benchmark("resnet56-cifar100"), benchmark("resnet8-digits")
-    assert fusion.pays(large, fusion.PAYS_FROM)
-    assert not fusion.pays(large, fusion.PAYS_FROM - 1)
-    assert not fusion.pays(tiny, 10**6)
+def test_compiling_pays_for_long_runs_of_our_networks_on_a_gpu() -> None:
+    large, gpu = benchmark("resnet56-cifar100"), torch.device("cuda")
+    assert fusion.pays(large, fusion.PAYS_FROM, gpu)
+    assert not fusion.pays(large, fusion.PAYS_FROM - 1, gpu)
+    assert not fusion.pays(large, 10**6, torch.device("cpu"))
     own = replace(large, architecture="my.module:build", blocks=(), width=0)
-    assert not fusion.pays(own, 10**6)
-    monkeypatch.setenv("CXX", "no-such-compiler")
-    assert not fusion.pays(large, 10**6)
+    assert not fusion.pays(own, 10**6, gpu)
 
 
 def test_where_the_compiler_fails_the_network_goes_on_with_a_warning(digits, monkeypatch) -> None:
@@ -29,8 +28,6 @@ def test_where_the_compiler_fails_the_network_goes_on_with_a_warning(digits, mon
 
         return run
 
-    import torch._dynamo
-
     monkeypatch.setattr(torch, "compile", broken)
     network = fusion.fused(lambda images_BHWC: images_BHWC + 1, digits)
     images = torch.zeros(digits.batch_size)
@@ -39,6 +36,20 @@ def test_where_the_compiler_fails_the_network_goes_on_with_a_warning(digits, mon
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert network(images).sum() == digits.batch_size
+
+
+@pytest.mark.slow
+def test_a_failure_in_the_backward_pass_is_found_in_the_forward(digits, monkeypatch) -> None:
+    def broken(*arguments, **options):
+        raise RuntimeError("no such instruction")
+
+    monkeypatch.setattr("torch._inductor.compile_fx.compile_fx_backward", broken)
+    network = fusion.fused(lambda images_B: images_B.sin(), digits)
+    images = torch.ones(digits.batch_size, requires_grad=True)
+    with pytest.warns(UserWarning, match="runs uncompiled: .*no such instruction"):
+        output = network(images)
+    output.sum().backward()
+    assert torch.equal(images.grad, torch.ones_like(images).cos())
 
 
 @pytest.mark.slow
@@ -73,7 +84,7 @@ def test_a_compiled_network_trains_the_same_and_is_compiled_once(digits, smoothe
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_whole_compiled_runs_end_where_the_yardstick_does(digits, cross_entropy, monkeypatch):
-    monkeypatch.setattr("training.run.pays", lambda benchmark, steps: True)
+    monkeypatch.setattr("training.run.pays", lambda benchmark, steps, device: True)
     seeds, finals = range(1, 6), {}
     for name, run in (("engine", train), ("yardstick", reference.train)):
         runs = [list(run(digits, cross_entropy, seed=seed, epochs=15)) for seed in seeds]

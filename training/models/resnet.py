@@ -22,9 +22,10 @@ class BasicBlock(nn.Module):
             self.shortcut.append(nn.BatchNorm2d(channels))
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        y_BCHW = F.relu(self.norm1(self.conv1(x_BCHW)))
+        y_BCHW = F.relu(self.norm1(self.conv1(x_BCHW)), inplace=True)
         y_BCHW = self.norm2(self.conv2(y_BCHW))
-        return F.relu(y_BCHW + self.shortcut(x_BCHW))
+        y_BCHW += self.shortcut(x_BCHW)
+        return F.relu(y_BCHW, inplace=True)
 
 
 class ResNet(nn.Module):
@@ -50,6 +51,6 @@ class ResNet(nn.Module):
         self.head = nn.Linear(channels, num_classes)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
-        features_BCHW = self.body(F.relu(self.norm(self.stem(images_BCHW))))
+        features_BCHW = self.body(F.relu(self.norm(self.stem(images_BCHW)), inplace=True))
         logits_BK: Tensor = self.head(features_BCHW.mean((2, 3)))
         return logits_BK
