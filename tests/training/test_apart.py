@@ -1,7 +1,7 @@
 import os
 import signal
-from multiprocessing import active_children
 from dataclasses import replace
+from multiprocessing import active_children
 
 import pytest
 
