@@ -131,8 +131,12 @@ class Graphs:
     def _record(self, piece: Piece, pool: Any) -> Piece:
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(self._engine.dropout)
-        # Other threads may call CUDA meanwhile: a worker's listens to its coordinator.
-        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+        # The stream is given back even where recording fails. Other threads may call CUDA
+        # meanwhile: a worker's listens to its coordinator.
+        with (
+            torch.cuda.stream(torch.cuda.current_stream()),
+            torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"),
+        ):
             piece()
         return graph.replay
 
