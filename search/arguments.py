@@ -68,10 +68,11 @@ def place_options(command: Command) -> Command:
     )
     precision = click.option(
         "--precision",
-        type=click.Choice(["fp32", "tf32", "bf16"]),
-        default="fp32",
+        type=click.Choice(["auto", "fp32", "tf32", "bf16"]),
+        callback=lambda _context, _option, name: None if name == "auto" else name,
+        default="auto",
         show_default=True,
-        help="Of the networks' arithmetic.",
+        help="Of the networks' arithmetic; auto is bf16 on a GPU and fp32 on a CPU.",
     )
     return data_option(device(precision(command)))
 

@@ -10,14 +10,12 @@ from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
 from losses import AnyLoss, CustomLoss, LossError
 from losses.userfile import is_out_of_memory
 from training import Benchmark, EpochReport, benchmark
-
-if TYPE_CHECKING:
-    from training.precision import Precision
+from training.precision import Precision, usual
 
 FailureKind = Literal[
     "diverged", "out_of_memory", "no_room", "worker_died", "data", "loss", "error"
@@ -88,14 +86,14 @@ class Place:
 
     Attributes:
         device: "auto", "cpu" or "cuda".
-        precision: of the networks' arithmetic; see ``training.train``.
+        precision: of the networks' arithmetic; None for the device's usual one.
         folder: of the packed data sets; None for the usual one.
         threads: CPU threads that it may use; None for as many as torch thinks best.
         own: benchmarks of the user's own.
     """
 
     device: str
-    precision: Precision = "fp32"
+    precision: Precision | None = None
     folder: Path | None = None
     threads: int | None = None
     own: tuple[Benchmark, ...] = ()
@@ -104,7 +102,8 @@ class Place:
     def kind(self) -> str:
         """What runs on which may be compared: "cpu", "cuda", or "cuda-bf16" and its like."""
         device = self.device.split(":")[0]
-        return device if self.precision == "fp32" else f"{device}-{self.precision}"
+        precision = self.precision or usual(device)
+        return device if precision == "fp32" else f"{device}-{precision}"
 
     def benchmark(self, name: str) -> Benchmark:
         """The benchmark of this name."""

@@ -31,7 +31,7 @@ class Named:
     own: tuple[tuple[OwnBenchmark, Path], ...] = ()
 
     def place(
-        self, *, device: str, data: Path | None, precision: Precision, images: bool = True
+        self, *, device: str, data: Path | None, precision: Precision | None, images: bool = True
     ) -> Place:
         """Where they are to be trained: their images are there, and the user's code is tried.
 

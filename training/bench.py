@@ -18,7 +18,7 @@ from training.apart import yardstick
 from training.benchmarks import Benchmark
 from training.data import Data, Part, search_data, subset
 from training.packed import DataError
-from training.precision import Precision
+from training.precision import Precision, usual
 from training.report import EpochReport
 from training.run import train
 from training.step import Loss
@@ -43,7 +43,7 @@ class Measured:
 
     Attributes:
         images: "real", or "synthetic" where the data set is not there.
-        precision: Of the engine; the yardstick's is fp32.
+        precision: Of the engine; the yardstick's is torch's own.
         threads: CPU threads of each.
         loader_workers: Of the yardstick: the number with which it was fastest.
         engine: Images per second, trained on and every ninth scored, one for each round.
@@ -102,7 +102,7 @@ def measure(
     loss: Loss,
     *,
     device: torch.device | str = "cpu",
-    precision: Precision = "fp32",
+    precision: Precision | None = None,
     folder: Path | None = None,
     rounds: int = 5,
 ) -> Measured:
@@ -112,7 +112,7 @@ def measure(
         benchmark: What to train.
         loss: Plain cross-entropy, say.
         device: Where both train.
-        precision: Of the engine.
+        precision: Of the engine; None for the device's usual one.
         folder: Where the packed data sets lie.
         rounds: How often each is measured.
 
@@ -121,6 +121,7 @@ def measure(
         TrainingError: The device has no such precision.
     """
     device = torch.device(device)
+    chosen = precision or usual(device.type)
     whole, images, full_images = _images(benchmark, folder, device)
     data = _few(benchmark, whole, BATCHES[device.type] * benchmark.batch_size)
     count = len(data.training.labels)
@@ -134,7 +135,7 @@ def measure(
     }
 
     def engine() -> Run:
-        return train(**options, data=data, precision=precision)
+        return train(**options, data=data, precision=chosen)
 
     speeds: dict[str, list[float]] = {"engine": [], "yardstick": []}
     with closing(engine()) as run, yardstick(**options, data=_on_cpu(data)) as yardstick_epoch:
@@ -149,7 +150,7 @@ def measure(
     return Measured(
         benchmark=benchmark.name,
         device=device.type,
-        precision=precision,
+        precision=chosen,
         images=images,
         threads=torch.get_num_threads(),
         batch_size=benchmark.batch_size,

@@ -156,10 +156,13 @@ class Engine:
 
     @torch.no_grad()
     def logits(self, part: Part) -> Tensor:
-        """The logits of every image of a part, without augmentation: [N, K]."""
+        """The logits of every image of a part, without augmentation: [N, K].
+
+        In bf16, too, the float32 weights are scored as such: rounding must not flip an image.
+        """
         self.model.eval()
         batches = torch.split(part.images, SCORING_BATCH[self.device.type])
-        return torch.cat([self._plain_logits(images_BHWC) for images_BHWC in batches])
+        return torch.cat([self.model(self.normalise(images_BHWC)) for images_BHWC in batches])
 
     def normalise(self, images_BHWC: Tensor) -> Tensor:
         """Bytes [B, H, W, C] to floats [B, C, H, W] in channels-last order."""

@@ -19,7 +19,7 @@ from training.draws import derive, draw
 from training.engine import borrowed
 from training.fusion import pays
 from training.models import build
-from training.precision import PRECISIONS, Precision
+from training.precision import PRECISIONS, Precision, usual
 from training.report import EpochReport
 from training.step import Loss
 
@@ -52,7 +52,7 @@ def train(  # noqa: PLR0913 (every argument is given by name)
     epochs: int,
     data: Data | None = None,
     device: torch.device | str = "cpu",
-    precision: Precision = "fp32",
+    precision: Precision | None = None,
     checkpoint: Path | None = None,
     checkpoint_seconds: float = 10.0,
 ) -> Generator[EpochReport, None, None]:
@@ -70,7 +70,7 @@ def train(  # noqa: PLR0913 (every argument is given by name)
         data: What to train on and to be scored on, on the device; None for `search_data`.
         device: "cpu", "cuda" or "cuda:1".
         precision: Of the network's arithmetic: "fp32", "bf16" (autocast), or on a GPU "tf32".
-            Weights, loss and scores are float32 in each.
+            Weights, loss and scores are float32 in each. None for bf16 on a GPU, fp32 elsewhere.
         checkpoint: A file that the run keeps itself in. It is written every `checkpoint_seconds`,
             on closing, and after the last epoch. If it holds this very run, its reports are
             yielded again and the run goes on from there; anything else in it is ignored and
@@ -90,6 +90,7 @@ def train(  # noqa: PLR0913 (every argument is given by name)
         if not value >= least:
             raise TrainingError(f"{name} must be at least {least} but got {value}")
     device = _usable(device)
+    precision = precision or usual(device.type)
     allowed = PRECISIONS if device.type == "cuda" else ("fp32", "bf16")
     if precision not in allowed:
         raise TrainingError(

@@ -30,6 +30,20 @@ def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
     made.close()
 
 
+def test_what_may_be_compared_is_named_by_device_and_precision() -> None:
+    kinds = {
+        ("cpu", None): "cpu",
+        ("cpu", "fp32"): "cpu",
+        ("cpu", "bf16"): "cpu-bf16",
+        ("cuda", None): "cuda-bf16",
+        ("cuda", "bf16"): "cuda-bf16",
+        ("cuda", "tf32"): "cuda-tf32",
+        ("cuda", "fp32"): "cuda",
+    }
+    for (device, precision), kind in kinds.items():
+        assert Place(device=device, precision=precision).kind == kind
+
+
 NOISY = """
 def compute_loss(logits, targets, config):
     return F.cross_entropy(F.dropout(logits + torch.randn(10), 0.2), targets)

@@ -1,6 +1,6 @@
 """Does another arithmetic, or the yardstick, end where the engine's own does? Paired by seed.
 
-    python -m tests.training.parity resnet8-digits --seeds 40 --epochs 15 --precision bf16
+python -m tests.training.parity resnet8-digits --seeds 40 --epochs 15 --precision bf16
 """
 
 from collections.abc import Callable

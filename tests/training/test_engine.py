@@ -73,6 +73,16 @@ def test_scoring_changes_nothing_and_needs_no_batches_of_a_size(engine) -> None:
     torch.testing.assert_close(logits_NK, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_weights_are_scored_in_float32_whatever_they_are_trained_in(digits) -> None:
+    part = a_part(50, channels=1, padding=0)
+    exact, rounded = (
+        Engine(digits, build(digits, seeded(0)), torch.device("cpu"), precision=precision)
+        for precision in ("fp32", "bf16")
+    )
+    assert torch.equal(rounded.logits(part), exact.logits(part))
+    assert not torch.equal(rounded.network(part.images), exact.network(part.images))
+
+
 def taken(stack: ExitStack, benchmark, **options) -> Engine:
     model = build(benchmark, seeded(0))
     options = {"precision": "fp32", "fuse": False} | options

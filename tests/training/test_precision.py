@@ -20,6 +20,11 @@ def test_bf16_differs_from_fp32_by_rounding_alone(small, cross_entropy) -> None:
     assert rounded.cross_entropy == pytest.approx(exact.cross_entropy, rel=0.05)
 
 
+def test_a_cpu_trains_in_fp32_where_nothing_else_is_asked(digits, cross_entropy) -> None:
+    usual, exact = (first(digits, cross_entropy, precision=each) for each in (None, "fp32"))
+    assert usual.train_loss == exact.train_loss
+
+
 def test_what_the_device_cannot_do_is_refused(digits, cross_entropy) -> None:
     with pytest.raises(TrainingError, match="fp32 or bf16 on cpu but got tf32"):
         train(digits, cross_entropy, seed=1, epochs=1, precision="tf32")
