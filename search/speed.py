@@ -72,7 +72,8 @@ def table(results: list[Measured]) -> str:
         f"medians of {len(first.engine)} rounds, engine and yardstick in turn (the ratio's least "
         "and most in brackets). The yardstick is a plain loop over a DataLoader, in torch's own "
         f"precision, at its best number of workers ({workers}). Start: compiling and recording, "
-        "once. Gap: from one run to the next. Full run: all epochs. Trials: of ten epochs, one after another."
+        "once. Gap: from one run to the next. Full run: all epochs. Trials: of ten epochs, one "
+        "after another."
     )
     return f"{render(text)}\n\n{wrapped(place, explained)}"
 
