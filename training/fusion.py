@@ -22,7 +22,7 @@ Network = Callable[[Tensor], Tensor]
 def pays(benchmark: Benchmark, steps: int, on: device) -> bool:
     """Whether a run of so many steps is to be compiled: decided by the run and the device alone.
 
-    Not on a CPU, where torch's own kernels were as fast, or faster (studies/results/speed.md).
+    Not on a CPU: within 7 % either way there, and 19 % slower once (studies/results/speed.md).
     The user's own architecture never is: what it does beside computing would be lost.
     """
     return on.type == "cuda" and not benchmark.has_own_architecture and steps >= PAYS_FROM
